@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine: what exports talk to. It turns requests on one virtual disk into
+ * work on a chain, one coroutine per request, counts them, and can hold them
+ * back while the chain underneath is exchanged (snapshot, resize).
+ *
+ * Exports know nothing of layers; the engine knows nothing of wire formats.
+ */
+#ifndef PLOOP_ENGINE_ENGINE_H
+#define PLOOP_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct pl_engine;
+struct pl_chain;
+struct pl_loop;
+
+enum pl_req_op {
+	PL_REQ_READ,
+	PL_REQ_WRITE,
+	PL_REQ_FLUSH, /* everything acknowledged before is durable */
+	PL_REQ_DISCARD, /* reads as zeros afterwards, host space comes back */
+	PL_REQ_WRITE_ZEROES,
+};
+#define PL_REQ_OPS 5
+
+#define PL_REQ_FUA 1u /* this request is durable when it is answered */
+#define PL_REQ_NO_UNMAP 2u /* write zeroes: keep host space allocated */
+
+/*
+ * One request. off and len in bytes, multiples of 512, inside the disk
+ * (otherwise -EINVAL; writes beyond the end -ENOSPC). buf: len bytes, aligned
+ * to 512 (4096 for best speed), NULL for ops without data; untouched by the
+ * caller until done. done is called from the loop, once, with 0 or -errno.
+ */
+struct pl_req {
+	enum pl_req_op op;
+	unsigned flags;
+	uint64_t off, len;
+	void *buf;
+	void (*done)(struct pl_req *req, int res);
+	/* the engine's own */
+	struct pl_engine *engine;
+	uint64_t start_ns;
+};
+
+struct pl_engine_stats {
+	struct {
+		uint64_t requests, bytes, errors, ns;
+	} op[PL_REQ_OPS];
+	uint32_t inflight, inflight_max;
+};
+
+/* Takes over chain (closes it in pl_engine_close()). */
+int pl_engine_new(struct pl_engine **ret, struct pl_loop *loop,
+		  struct pl_chain *chain, struct pl_err *err);
+
+/* Never blocks; may call done before it returns. Requests beyond an internal
+ * bound wait in a queue inside the engine. */
+void pl_engine_submit(struct pl_engine *eng, struct pl_req *req);
+
+uint64_t pl_engine_size(const struct pl_engine *eng); /* bytes */
+uint32_t pl_engine_block_size(const struct pl_engine *eng); /* bytes */
+bool pl_engine_read_only(const struct pl_engine *eng);
+void pl_engine_stats(const struct pl_engine *eng, struct pl_engine_stats *ret);
+
+/*
+ * Inside a coroutine: holds back new requests and waits until those in flight
+ * are answered; resume lets them go. Nestable calls are not allowed.
+ */
+void pl_engine_pause(struct pl_engine *eng);
+void pl_engine_resume(struct pl_engine *eng);
+
+/* The chain, for maintenance coroutines while paused. */
+struct pl_chain *pl_engine_chain(struct pl_engine *eng);
+
+/*
+ * Inside a coroutine or after the loop has ended: flushes, checkpoints, closes
+ * the chain cleanly and frees the engine. No request may be in flight.
+ */
+int pl_engine_close(struct pl_engine *eng, struct pl_err *err);
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An image: a directory with a descriptor (image.json) and its layers. This
+ * module owns the descriptor: nobody else writes it, and its rename is the
+ * commit point of every operation on the tree.
+ *
+ * Every function here works on a detached image. Those that take a chain also
+ * work on an attached one, inside a coroutine while the engine is paused (only
+ * as long as said).
+ *
+ * All of them are safe to interrupt: a crash leaves the old or the new state,
+ * and leftover files are collected by the next pl_image_open() for writing.
+ */
+#ifndef PLOOP_IMAGE_IMAGE_H
+#define PLOOP_IMAGE_IMAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct pl_dir;
+struct pl_image;
+struct pl_chain;
+struct pl_pending;
+
+#define PL_ID_LEN 36 /* textual UUID without the NUL */
+
+struct pl_image_params {
+	uint64_t size; /* bytes; rounded up to a multiple of block_size */
+	uint32_t block_size; /* bytes; 0 = 4096 */
+	const char *label; /* NULL = none; at most 63 bytes */
+	const char *fs; /* "ext4", "xfs", "none": noted, not made here */
+};
+
+/* dir must be empty (apart from the lock). EXISTS when it holds an image. */
+int pl_image_create(struct pl_dir *dir, const struct pl_image_params *params,
+		    struct pl_err *err);
+
+#define PL_IMAGE_WRITE 1u /* exclusive lock, collects leftovers */
+#define PL_IMAGE_NO_LOCK 2u /* only looks; may see a change half-way */
+
+/* Takes the lock unless told not to; `who` is what others read in it. */
+int pl_image_open(struct pl_image **ret, struct pl_dir *dir, unsigned flags,
+		  const char *who, struct pl_err *err);
+void pl_image_close(struct pl_image *img); /* accepts NULL; releases the lock */
+
+/* ---- what the descriptor says ---- */
+
+struct pl_image_layer {
+	char id[PL_ID_LEN + 1];
+	char parent[PL_ID_LEN + 1]; /* "" = none */
+	uint64_t size; /* bytes */
+};
+
+struct pl_image_snapshot {
+	char id[PL_ID_LEN + 1];
+	char layer[PL_ID_LEN + 1]; /* the sealed layer it shows */
+	char name[128]; /* "" = none */
+	char description[256];
+	char created[32]; /* ISO 8601, UTC */
+	bool hidden; /* deleted, kept because other branches need its layer */
+};
+
+struct pl_image_desc {
+	char id[PL_ID_LEN + 1];
+	char label[64];
+	char fs[16];
+	char created[32];
+	char top[PL_ID_LEN + 1];
+	uint64_t size; /* of the top, bytes */
+	uint32_t block_size;
+	struct pl_image_layer *layers;
+	unsigned n_layers;
+	struct pl_image_snapshot *snapshots; /* in order of creation */
+	unsigned n_snapshots;
+};
+
+const struct pl_image_desc *pl_image_desc(const struct pl_image *img);
+
+/*
+ * Finds a snapshot by id, unique id prefix (>= 4 characters) or name.
+ * SNAPSHOT_NOT_FOUND, AMBIGUOUS_ID.
+ */
+int pl_image_find(const struct pl_image *img, const char *key,
+		  const struct pl_image_snapshot **ret, struct pl_err *err);
+
+/* ---- its bytes ---- */
+
+/*
+ * Opens the chain of the top (key NULL), or of a snapshot (read-only always).
+ * pending: where unflushed map changes are kept so that they outlive this
+ * process (see layer.h); NULL = private memory.
+ */
+int pl_image_open_chain(struct pl_image *img, const char *key, bool read_only,
+			struct pl_pending *pending, struct pl_chain **ret,
+			struct pl_err *err);
+
+/* ---- operations on the tree ---- */
+
+/*
+ * Seals the top under a new, empty one. `live` is the open chain of an
+ * attached image (engine paused), NULL when detached. ret_id: PL_ID_LEN + 1.
+ * -prepare creates and syncs the new layer and may run before the pause.
+ */
+int pl_image_snapshot_prepare(struct pl_image *img, struct pl_err *err);
+int pl_image_snapshot(struct pl_image *img, struct pl_chain *live,
+		      const char *name, const char *description, char *ret_id,
+		      struct pl_err *err);
+
+/* Detached: a new, empty top over the snapshot; the old top is discarded. */
+int pl_image_switch(struct pl_image *img, const char *key, struct pl_err *err);
+
+/* Called now and then with bytes done and to do; false = stop (INTERRUPTED). */
+typedef bool pl_progress_fn(void *arg, uint64_t done, uint64_t total);
+
+/* Detached: removes a snapshot, merging its layer into its only child. */
+int pl_image_delete(struct pl_image *img, const char *key,
+		    pl_progress_fn *progress, void *arg, struct pl_err *err);
+
+/* Grows to size bytes (rounded up to the block size). Smaller: INVALID_ARGUMENT. */
+int pl_image_resize(struct pl_image *img, struct pl_chain *live, uint64_t size,
+		    struct pl_err *err);
+
+struct pl_compact_result {
+	uint64_t host_before, host_after; /* host bytes of the top layer */
+	uint64_t length_before, length_after; /* file length, bytes */
+	uint64_t clusters_freed, clusters_moved;
+};
+/* Frees empty clusters, moves tail clusters down, truncates the top's file. */
+int pl_image_compact(struct pl_image *img, struct pl_chain *live,
+		     struct pl_compact_result *ret, pl_progress_fn *progress,
+		     void *arg, struct pl_err *err);
+
+/* ---- looking ---- */
+
+/* One finding of a check; return false to stop. */
+struct pl_finding {
+	enum pl_code code;
+	const char *layer; /* id, "" = the descriptor */
+	uint64_t offset; /* in the layer file, bytes */
+	char text[400];
+};
+typedef bool pl_finding_fn(void *arg, const struct pl_finding *finding);
+
+struct pl_check_result {
+	unsigned layers, findings, leftovers;
+	uint64_t map_pages, clusters, journal_records;
+};
+/*
+ * Reads all metadata of a detached image without changing anything. Returns 0
+ * when the check could be made, whatever it found (result->findings).
+ */
+int pl_image_check(struct pl_dir *dir, pl_finding_fn *each, void *arg,
+		   struct pl_check_result *ret, struct pl_err *err);
+
+/* One run of blocks with one owner. layer NULL: no layer owns it. */
+struct pl_map_extent {
+	uint64_t off, len; /* virtual bytes */
+	const char *layer;
+	bool zero; /* owned, but no host space: reads as zeros */
+	uint64_t host_off; /* in the layer file; valid when !zero && layer */
+};
+typedef bool pl_map_fn(void *arg, const struct pl_map_extent *extent);
+int pl_image_map(struct pl_image *img, struct pl_chain *chain, uint64_t off,
+		 uint64_t len, pl_map_fn *each, void *arg, struct pl_err *err);
+
+/* What a layer costs. */
+struct pl_layer_usage {
+	uint64_t host_bytes, length; /* st_blocks * 512; file length */
+	uint64_t clusters, owned_bytes; /* allocated clusters; owned blocks */
+};
+int pl_image_layer_usage(struct pl_image *img, const char *layer_id,
+			 struct pl_layer_usage *ret, struct pl_err *err);
+
+#endif

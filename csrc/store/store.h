@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the bytes of images live. Only this module calls pwrite, fallocate,
+ * fsync, rename ... on images; `file` is the real one, `memory`, `faulty` and
+ * `recording` serve tests.
+ *
+ * A store is one file; a directory (pl_dir) opens, renames and removes stores.
+ * Names are relative to the image directory: "image.json", "layers/x.plp".
+ *
+ * Inside a coroutine of a thread that has a loop, calls suspend the coroutine
+ * while the I/O is under way; elsewhere they block.
+ */
+#ifndef PLOOP_STORE_STORE_H
+#define PLOOP_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct pl_store;
+struct pl_dir;
+struct pl_loop;
+
+enum pl_io_op {
+	PL_IO_READ,
+	PL_IO_WRITE,
+	PL_IO_SYNC, /* fdatasync: what was written and punched is durable */
+	PL_IO_PUNCH, /* deallocate; reads as zeros afterwards; keeps the size */
+};
+
+/* Metadata: goes through the page cache, where it outlives this process. */
+#define PL_IO_META 1u
+
+/*
+ * One operation. res: 0 or -errno. Reads beyond the end of the file give
+ * zeros. Data transfers (without PL_IO_META) must have buf, off and len
+ * aligned to pl_store_align().
+ */
+struct pl_io {
+	enum pl_io_op op;
+	unsigned flags;
+	uint64_t off, len;
+	void *buf;
+	int res;
+	bool done;
+	void (*fn)(struct pl_io *io); /* called once when done */
+	void *user;
+};
+
+struct pl_store_ops {
+	const char *name;
+	void (*submit)(struct pl_store *st, struct pl_io *io);
+	int (*size)(struct pl_store *st, uint64_t *ret_bytes);
+	int (*truncate)(struct pl_store *st, uint64_t size);
+	/*
+	 * The next range [*ret_start, *ret_end) that may hold data at or after
+	 * off; *ret_start = UINT64_MAX when there is none.
+	 */
+	int (*seek_data)(struct pl_store *st, uint64_t off, uint64_t *ret_start,
+			 uint64_t *ret_end);
+	int (*usage)(struct pl_store *st, uint64_t *ret_host_bytes);
+	void (*close)(struct pl_store *st);
+};
+
+struct pl_store {
+	const struct pl_store_ops *ops;
+	uint32_t align; /* of data transfers, bytes */
+};
+
+int pl_store_read(struct pl_store *st, void *buf, uint64_t len, uint64_t off,
+		  unsigned flags);
+int pl_store_write(struct pl_store *st, const void *buf, uint64_t len,
+		   uint64_t off, unsigned flags);
+int pl_store_sync(struct pl_store *st);
+int pl_store_punch(struct pl_store *st, uint64_t off, uint64_t len);
+int pl_store_size(struct pl_store *st, uint64_t *ret_bytes);
+int pl_store_truncate(struct pl_store *st, uint64_t size);
+int pl_store_seek_data(struct pl_store *st, uint64_t off, uint64_t *ret_start,
+		       uint64_t *ret_end);
+int pl_store_usage(struct pl_store *st, uint64_t *ret_host_bytes);
+void pl_store_close(struct pl_store *st); /* accepts NULL */
+
+/* Starts n operations and waits for all; the first failure, or 0. */
+int pl_store_run(struct pl_store *const *st, struct pl_io *io, unsigned n);
+
+/* ---- directories ---- */
+
+#define PL_OPEN_WRITE 1u
+#define PL_OPEN_CREATE 2u /* must not exist (O_EXCL) */
+#define PL_OPEN_DIRECT 4u /* data bypasses the page cache where possible */
+
+struct pl_dir_ops {
+	const char *name;
+	int (*open)(struct pl_dir *dir, const char *name, unsigned flags,
+		    struct pl_store **ret, struct pl_err *err);
+	int (*rename)(struct pl_dir *dir, const char *from, const char *to);
+	int (*unlink)(struct pl_dir *dir, const char *name);
+	int (*mkdir)(struct pl_dir *dir, const char *name);
+	/* Makes creations, renames and removals under `sub` ("" = top) durable. */
+	int (*sync)(struct pl_dir *dir, const char *sub);
+	int (*list)(struct pl_dir *dir, const char *sub,
+		    int (*each)(void *arg, const char *name), void *arg);
+	/*
+	 * Takes the image's lock, exclusive or shared, without waiting. -EBUSY:
+	 * err says who holds it. `who` names the taker for others to read.
+	 */
+	int (*lock)(struct pl_dir *dir, bool exclusive, const char *who,
+		    struct pl_err *err);
+	void (*unlock)(struct pl_dir *dir);
+	void (*close)(struct pl_dir *dir);
+};
+
+struct pl_dir {
+	const struct pl_dir_ops *ops;
+	char path[256]; /* for messages */
+};
+
+/*
+ * A directory of the host. loop may be NULL (everything blocks). PL_OPEN_CREATE
+ * makes the directory. Symbolic links inside are refused.
+ */
+int pl_dir_open(struct pl_dir **ret, const char *path, unsigned flags,
+		struct pl_loop *loop, struct pl_err *err);
+/* Stores of dir opened from now on use loop. */
+void pl_dir_set_loop(struct pl_dir *dir, struct pl_loop *loop);
+/* In memory, for tests. */
+int pl_dir_memory(struct pl_dir **ret);
+void pl_dir_close(struct pl_dir *dir); /* accepts NULL */
+
+#endif
