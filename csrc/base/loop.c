@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The io_uring event loop: see loop.h.
+ *
+ * INVARIANTS
+ *  1. user_data of every SQE is its pl_ev, or 0 when nobody wants to know.
+ *  2. A callback may submit, wake and stop, but never run coroutines.
+ */
+#include "base/loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <stdlib.h>
+
+#include "base/co.h"
+
+struct pl_loop {
+	struct io_uring ring;
+	bool stop;
+	unsigned unsubmitted;
+};
+
+int pl_loop_new(struct pl_loop **ret, unsigned entries, struct pl_err *err)
+{
+	static const unsigned flags[] = {
+		IORING_SETUP_CLAMP | IORING_SETUP_SINGLE_ISSUER |
+			IORING_SETUP_DEFER_TASKRUN,
+		IORING_SETUP_CLAMP | IORING_SETUP_COOP_TASKRUN,
+		IORING_SETUP_CLAMP,
+	};
+	struct pl_loop *loop = calloc(1, sizeof(*loop));
+	int rc = -EINVAL;
+
+	if (!loop)
+		return pl_err_sys(err, -ENOMEM, "event loop");
+	for (size_t i = 0; i < 3 && rc == -EINVAL; i++)
+		rc = io_uring_queue_init(entries, &loop->ring, flags[i]);
+	if (rc < 0) {
+		free(loop);
+		return pl_err_sys(err, rc, "io_uring is not available");
+	}
+	io_uring_ring_dontfork(&loop->ring);
+	*ret = loop;
+	return 0;
+}
+
+void pl_loop_free(struct pl_loop *loop)
+{
+	if (!loop)
+		return;
+	io_uring_queue_exit(&loop->ring);
+	free(loop);
+}
+
+void pl_loop_stop(struct pl_loop *loop)
+{
+	loop->stop = true;
+}
+
+struct io_uring_sqe *pl_loop_sqe(struct pl_loop *loop, struct pl_ev *ev)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&loop->ring);
+
+	while (!sqe) {
+		io_uring_submit(&loop->ring);
+		sqe = io_uring_get_sqe(&loop->ring);
+	}
+	io_uring_sqe_set_data(sqe, ev);
+	return sqe;
+}
+
+static void complete(struct pl_loop *loop)
+{
+	struct io_uring_cqe *cqe;
+	struct pl_ev *ev;
+	unsigned head, n = 0;
+
+	io_uring_for_each_cqe(&loop->ring, head, cqe) {
+		n++;
+		ev = io_uring_cqe_get_data(cqe);
+		if (ev)
+			ev->fn(ev, cqe->res, cqe->flags & IORING_CQE_F_MORE);
+	}
+	io_uring_cq_advance(&loop->ring, n);
+}
+
+int pl_loop_turn(struct pl_loop *loop, bool wait)
+{
+	int rc;
+
+	pl_co_run_ready();
+	if (loop->stop)
+		wait = false;
+	rc = wait ? io_uring_submit_and_wait(&loop->ring, 1) :
+		    io_uring_submit_and_get_events(&loop->ring);
+	if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY)
+		return rc;
+	complete(loop);
+	pl_co_run_ready();
+	return 0;
+}
+
+int pl_loop_run(struct pl_loop *loop)
+{
+	int rc = 0;
+
+	loop->stop = false;
+	while (!loop->stop && rc == 0)
+		rc = pl_loop_turn(loop, true);
+	return rc;
+}
+
+/* ---- calls from coroutines ---- */
+
+struct call {
+	struct pl_ev ev;
+	struct pl_co *co;
+	int res;
+	bool done;
+};
+
+static void call_done(struct pl_ev *ev, int res, bool more)
+{
+	struct call *call = (struct call *)ev;
+
+	(void)more;
+	call->res = res;
+	call->done = true;
+	pl_co_wake(call->co);
+}
+
+int pl_loop_call(struct pl_loop *loop,
+		 void (*prep)(struct io_uring_sqe *sqe, void *arg), void *arg)
+{
+	struct call call = { .ev.fn = call_done, .co = pl_co_self() };
+
+	assert(call.co);
+	prep(pl_loop_sqe(loop, &call.ev), arg);
+	while (!call.done)
+		pl_co_yield();
+	return call.res;
+}
+
+static void prep_timeout(struct io_uring_sqe *sqe, void *arg)
+{
+	io_uring_prep_timeout(sqe, arg, 0, 0);
+}
+
+int pl_loop_sleep_ms(struct pl_loop *loop, unsigned ms)
+{
+	struct __kernel_timespec ts = {
+		.tv_sec = ms / 1000,
+		.tv_nsec = (long long)(ms % 1000) * 1000000,
+	};
+	int rc = pl_loop_call(loop, prep_timeout, &ts);
+
+	return rc == -ETIME ? 0 : rc;
+}
+
+/* ---- readable file descriptors ---- */
+
+struct pl_poll {
+	struct pl_ev ev;
+	struct pl_loop *loop;
+	int fd;
+	void (*fn)(void *arg);
+	void *arg;
+	bool cancelled;
+};
+
+static void poll_arm(struct pl_poll *poll)
+{
+	io_uring_prep_poll_multishot(pl_loop_sqe(poll->loop, &poll->ev),
+				     poll->fd, POLLIN);
+}
+
+static void poll_event(struct pl_ev *ev, int res, bool more)
+{
+	struct pl_poll *poll = (struct pl_poll *)ev;
+
+	if (poll->cancelled) {
+		if (!more)
+			free(poll);
+		return;
+	}
+	/* Re-armed first: fn may cancel, and drains the descriptor anyway. */
+	if (!more && res >= 0)
+		poll_arm(poll);
+	poll->fn(poll->arg);
+}
+
+int pl_poll_new(struct pl_poll **ret, struct pl_loop *loop, int fd,
+		void (*fn)(void *arg), void *arg)
+{
+	struct pl_poll *poll = calloc(1, sizeof(*poll));
+
+	if (!poll)
+		return -ENOMEM;
+	poll->ev.fn = poll_event;
+	poll->loop = loop;
+	poll->fd = fd;
+	poll->fn = fn;
+	poll->arg = arg;
+	poll_arm(poll);
+	*ret = poll;
+	return 0;
+}
+
+void pl_poll_cancel(struct pl_poll *poll)
+{
+	struct io_uring_sqe *sqe;
+
+	poll->cancelled = true;
+	sqe = pl_loop_sqe(poll->loop, NULL);
+	io_uring_prep_poll_remove(sqe, (unsigned long long)(uintptr_t)&poll->ev);
+}
