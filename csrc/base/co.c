@@ -119,15 +119,20 @@ static void run(struct pl_co *co)
 }
 
 /* Gives a new coroutine its stack: runs its trampoline up to to_main(). */
-static __attribute__((noinline)) void enter_first(struct pl_co *co,
-						  const ucontext_t *uc)
+static __attribute__((noinline)) void enter_first(struct pl_co *co)
 {
-	ucontext_t back;
+	ucontext_t uc, back;
 	void *fake = NULL;
 
+	getcontext(&uc);
+	uc.uc_stack.ss_sp = stack_of(co);
+	uc.uc_stack.ss_size = STACK_SIZE;
+	uc.uc_link = NULL;
+	makecontext(&uc, trampoline, 0);
+	sched.creating = co;
 	asan_leave(&fake, stack_of(co), STACK_SIZE);
 	if (!sigsetjmp(sched.env, 0))
-		swapcontext(&back, uc);
+		swapcontext(&back, &uc);
 	asan_enter(fake, false);
 }
 
@@ -137,7 +142,6 @@ static struct pl_co *create(void)
 	size_t size = sched.main_size;
 	struct pl_co *co = calloc(1, sizeof(*co));
 	sigjmp_buf env;
-	ucontext_t uc;
 
 	if (!co)
 		return NULL;
@@ -149,15 +153,9 @@ static struct pl_co *create(void)
 		return NULL;
 	}
 	mprotect(co->map, GUARD_SIZE, PROT_NONE);
-	getcontext(&uc);
-	uc.uc_stack.ss_sp = stack_of(co);
-	uc.uc_stack.ss_size = STACK_SIZE;
-	uc.uc_link = NULL;
-	makecontext(&uc, trampoline, 0);
-	sched.creating = co;
 	/* May run on a coroutine's stack: what is main's is put back. */
 	memcpy(env, sched.env, sizeof(env));
-	enter_first(co, &uc);
+	enter_first(co);
 	memcpy(sched.env, env, sizeof(env));
 	sched.main_bottom = bottom;
 	sched.main_size = size;
