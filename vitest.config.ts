@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two projects: `unit` (test/<folder>/**) and `e2e` (test/e2e/**: attaches, mounts, runs containers; one file at a time).
+import { defineConfig } from 'vitest/config';
+
+const shared = { pool: 'forks' as const, setupFiles: ['test/helpers/setup.ts'], globals: false };
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: { ...shared, name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/e2e/**', 'test/c/**'], testTimeout: 10_000, hookTimeout: 30_000, maxWorkers: 2 },
+      },
+      {
+        test: { ...shared, name: 'e2e', include: ['test/e2e/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false },
+      },
+    ],
+    coverage: { provider: 'v8', include: ['src/**'], reporter: ['text-summary', 'lcov'] },
+  },
+});
