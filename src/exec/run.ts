@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Contract (being implemented): child processes run only through here.
+// Child processes run only through this folder: argument arrays, no shell, bounded output, errors that say what ran.
+import { execa, type Options } from 'execa';
+
+import { childEnvironment } from './environment.js';
+import { failureError, interrupted } from './failure.js';
+import { rememberChild } from './running.js';
 
 export interface RunOptions {
+  /** Aborts with INTERRUPTED: SIGTERM, then SIGKILL after five seconds. */
   signal?: AbortSignal | undefined;
   cwd?: string | undefined;
+  /** Added to the environment of this process; undefined removes a variable. */
   env?: Record<string, string | undefined> | undefined;
-  /** Text or bytes for stdin; default: no input. 'inherit' hands on the terminal. */
-  input?: string | Buffer | 'inherit' | undefined;
-  /** Bounded capture (default 16 MiB); 'inherit' hands on stdout/stderr. */
-  output?: 'capture' | 'inherit' | undefined;
+  /** Text or bytes for stdin, or an open file descriptor; default: no input. 'inherit' hands on the terminal. */
+  input?: string | Buffer | 'inherit' | { fd: number } | undefined;
+  /** Bounded capture (16 MiB each of stdout and stderr); 'inherit' hands on stdout and stderr; or both into an open file descriptor. */
+  output?: 'capture' | 'inherit' | { fd: number } | undefined;
   timeoutMs?: number | undefined;
   /** Exit statuses that are not failures (default [0]); 'any' accepts all. */
   accept?: readonly number[] | 'any' | undefined;
@@ -21,5 +28,79 @@ export interface RunResult {
   stderr: string;
 }
 
-/** Runs a program with an argument array, no shell. Missing: TOOL_MISSING with the apt line. Failure: TOOL_FAILED with command, exit code, stderr tail. */
-export declare function run(program: string, args: readonly string[], options?: RunOptions): Promise<RunResult>;
+const OUTPUT_LIMIT_BYTES = 16 * 1024 * 1024;
+const KILL_GRACE_MS = 5000;
+
+/**
+ * Runs a program to its end, without a shell. Missing: TOOL_MISSING with the apt line. Failure: TOOL_FAILED with
+ * command, exit code and the end of stderr. Aborted: INTERRUPTED, once the program is gone.
+ */
+export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  const { signal, timeoutMs, cwd } = options;
+  if (signal?.aborted === true) throw interrupted([program, ...args].join(' '));
+  const child = execa(program, [...args], execaOptions(options));
+  const forget = rememberChild(child.pid);
+  const result = await child.finally(forget);
+  if (result.isCanceled || (result.failed && signal?.aborted === true)) throw interrupted(result.escapedCommand);
+  const ended = {
+    exitCode: result.exitCode ?? -1,
+    signal: result.signal ?? null,
+    stdout: textOf(result.stdout),
+    stderr: textOf(result.stderr),
+  };
+  const ran = result.exitCode !== undefined && !result.isMaxBuffer && !result.timedOut;
+  if (ran && accepts(options.accept, ended.exitCode)) return ended;
+  throw failureError({
+    program,
+    command: result.escapedCommand,
+    exitCode: result.exitCode,
+    signal: result.signal,
+    stderr: ended.stderr,
+    startError: child.pid === undefined ? (result.code ?? 'unknown error') : undefined,
+    cwd,
+    timedOutMs: result.timedOut ? timeoutMs : undefined,
+    outputLimitBytes: result.isMaxBuffer ? OUTPUT_LIMIT_BYTES : undefined,
+    cause: result.cause,
+  });
+}
+
+function execaOptions(options: RunOptions) {
+  const { input, signal, timeoutMs, cwd } = options;
+  const output = outputOption(options.output);
+  return {
+    ...stdinOptions(input),
+    stdout: output,
+    stderr: output,
+    reject: false,
+    stripFinalNewline: false,
+    maxBuffer: OUTPUT_LIMIT_BYTES,
+    env: childEnvironment(options.env),
+    extendEnv: false,
+    // A session of its own unless it needs the terminal; see running.ts.
+    detached: input !== 'inherit' && output !== 'inherit',
+    forceKillAfterDelay: KILL_GRACE_MS,
+    ...(signal === undefined ? {} : { cancelSignal: signal }),
+    ...(timeoutMs === undefined ? {} : { timeout: timeoutMs }),
+    ...(cwd === undefined ? {} : { cwd }),
+  } satisfies Options;
+}
+
+function stdinOptions(input: RunOptions['input']) {
+  if (input === undefined) return { stdin: 'ignore' as const };
+  if (input === 'inherit') return { stdin: 'inherit' as const };
+  if (typeof input === 'object' && 'fd' in input) return { stdin: input.fd };
+  return { input };
+}
+
+function outputOption(output: RunOptions['output']): 'pipe' | 'inherit' | number {
+  if (typeof output === 'object') return output.fd;
+  return output === 'inherit' ? 'inherit' : 'pipe';
+}
+
+function textOf(output: unknown): string {
+  return typeof output === 'string' ? output : '';
+}
+
+function accepts(accepted: RunOptions['accept'], exitCode: number): boolean {
+  return accepted === 'any' || (accepted ?? [0]).includes(exitCode);
+}
