@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/loop.h"
 
 struct pl_store;
 struct pl_dir;
@@ -46,6 +47,10 @@ struct pl_io {
 	bool done;
 	void (*fn)(struct pl_io *io); /* called once when done */
 	void *user;
+	/* the store's own while the operation is under way */
+	struct pl_ev ev;
+	struct pl_store *st;
+	uint64_t progress;
 };
 
 struct pl_store_ops {
@@ -124,8 +129,16 @@ int pl_dir_open(struct pl_dir **ret, const char *path, unsigned flags,
 		struct pl_loop *loop, struct pl_err *err);
 /* Stores of dir opened from now on use loop. */
 void pl_dir_set_loop(struct pl_dir *dir, struct pl_loop *loop);
-/* In memory, for tests. */
-int pl_dir_memory(struct pl_dir **ret);
+/*
+ * A file descriptor that holds dir's lock, for handing the lock to another
+ * process: the lock lasts until every duplicate is closed. -1 = not locked.
+ */
+int pl_dir_lock_fd(const struct pl_dir *dir);
+/*
+ * In memory, for tests. yield_seed != 0: inside a coroutine, operations take
+ * effect at once but complete after pseudo-random turns.
+ */
+int pl_dir_memory(struct pl_dir **ret, uint64_t yield_seed);
 void pl_dir_close(struct pl_dir *dir); /* accepts NULL */
 
 #endif

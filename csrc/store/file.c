@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The file store: one file of the host.
+ *
+ * Data goes through an O_DIRECT descriptor where the caller asked for it and
+ * the host can; metadata (PL_IO_META) goes through the page cache, where it
+ * outlives this process. The two never touch the same 4 KiB page at a time:
+ * that is the layer's promise.
+ *
+ * With a loop and inside a coroutine, operations go through io_uring;
+ * otherwise submit() does the work itself and is done when it returns.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/co.h"
+#include "store/file_int.h"
+
+/* The kernel moves at most this much per call (MAX_RW_COUNT), rounded. */
+#define CALL_MAX (1u << 30)
+
+struct file {
+	struct pl_store st;
+	int fd, direct_fd;
+	struct pl_loop *loop;
+};
+
+static struct file *file_of(struct pl_store *st)
+{
+	return (struct file *)st;
+}
+
+static int fd_for(const struct file *f, const struct pl_io *io)
+{
+	return (io->flags & PL_IO_META) || f->direct_fd < 0 ? f->fd :
+							      f->direct_fd;
+}
+
+static unsigned left_of(const struct pl_io *io)
+{
+	uint64_t left = io->len - io->progress;
+
+	return left > CALL_MAX ? CALL_MAX : (unsigned)left;
+}
+
+static void finish(struct pl_io *io, int res)
+{
+	io->res = res;
+	io->done = true;
+	io->fn(io);
+}
+
+/* Hosts without hole punching get zeros written instead. */
+static int zero_instead(const struct file *f, const struct pl_io *io)
+{
+	static const char zeros[64 << 10];
+	uint64_t done = 0, n;
+	ssize_t rc;
+
+	while (done < io->len) {
+		n = io->len - done < sizeof(zeros) ? io->len - done :
+						     sizeof(zeros);
+		rc = pwrite(f->fd, zeros, n, (off_t)(io->off + done));
+		if (rc < 0)
+			return -errno;
+		done += (uint64_t)rc;
+	}
+	return 0;
+}
+
+#define PUNCH_MODE (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
+
+/* What the kernel did; true when the operation needs another call. */
+static bool advance(const struct file *f, struct pl_io *io, int res)
+{
+	if (res == -EINTR || res == -EAGAIN)
+		return true;
+	if (io->op == PL_IO_PUNCH && res == -EOPNOTSUPP)
+		res = zero_instead(f, io);
+	if (res < 0 || io->op == PL_IO_SYNC || io->op == PL_IO_PUNCH) {
+		io->res = res < 0 ? res : 0;
+		return false;
+	}
+	if (res == 0) {
+		/* End of file: zeros to a reader, no room to a writer. */
+		io->res = io->op == PL_IO_READ ? 0 : -ENOSPC;
+		if (io->op == PL_IO_READ)
+			memset((char *)io->buf + io->progress, 0,
+			       io->len - io->progress);
+		return false;
+	}
+	io->progress += (uint64_t)res;
+	io->res = 0;
+	return io->progress < io->len;
+}
+
+static int call(const struct file *f, const struct pl_io *io)
+{
+	char *p = (char *)io->buf + io->progress;
+	off_t off = (off_t)(io->off + io->progress);
+	ssize_t rc = -1;
+
+	switch (io->op) {
+	case PL_IO_READ:
+		rc = pread(fd_for(f, io), p, left_of(io), off);
+		break;
+	case PL_IO_WRITE:
+		rc = pwrite(fd_for(f, io), p, left_of(io), off);
+		break;
+	case PL_IO_SYNC:
+		rc = fdatasync(f->fd);
+		break;
+	case PL_IO_PUNCH:
+		rc = fallocate(f->fd, PUNCH_MODE, off, (off_t)io->len);
+		break;
+	}
+	return rc < 0 ? -errno : (int)rc;
+}
+
+static void submit_ring(struct file *f, struct pl_io *io);
+
+static void ring_done(struct pl_ev *ev, int res, bool more)
+{
+	struct pl_io *io = (struct pl_io *)((char *)ev -
+					    offsetof(struct pl_io, ev));
+
+	(void)more;
+	if (advance(file_of(io->st), io, res))
+		submit_ring(file_of(io->st), io);
+	else
+		finish(io, io->res);
+}
+
+static void submit_ring(struct file *f, struct pl_io *io)
+{
+	struct io_uring_sqe *sqe = pl_loop_sqe(f->loop, &io->ev);
+	char *p = (char *)io->buf + io->progress;
+	uint64_t off = io->off + io->progress;
+
+	switch (io->op) {
+	case PL_IO_READ:
+		io_uring_prep_read(sqe, fd_for(f, io), p, left_of(io), off);
+		break;
+	case PL_IO_WRITE:
+		io_uring_prep_write(sqe, fd_for(f, io), p, left_of(io), off);
+		break;
+	case PL_IO_SYNC:
+		io_uring_prep_fsync(sqe, f->fd, IORING_FSYNC_DATASYNC);
+		break;
+	case PL_IO_PUNCH:
+		io_uring_prep_fallocate(sqe, f->fd, PUNCH_MODE, (off_t)off,
+					(off_t)io->len);
+		break;
+	}
+}
+
+static void file_submit(struct pl_store *st, struct pl_io *io)
+{
+	struct file *f = file_of(st);
+
+	io->st = st;
+	io->progress = 0;
+	io->ev.fn = ring_done;
+	if (f->loop && pl_co_self()) {
+		submit_ring(f, io);
+		return;
+	}
+	while (advance(f, io, call(f, io)))
+		;
+	finish(io, io->res);
+}
+
+static int file_size(struct pl_store *st, uint64_t *ret_bytes)
+{
+	struct stat sb;
+
+	if (fstat(file_of(st)->fd, &sb) < 0)
+		return -errno;
+	*ret_bytes = (uint64_t)sb.st_size;
+	return 0;
+}
+
+static int file_usage(struct pl_store *st, uint64_t *ret_host_bytes)
+{
+	struct stat sb;
+
+	if (fstat(file_of(st)->fd, &sb) < 0)
+		return -errno;
+	*ret_host_bytes = (uint64_t)sb.st_blocks * 512;
+	return 0;
+}
+
+static int file_truncate(struct pl_store *st, uint64_t size)
+{
+	return ftruncate(file_of(st)->fd, (off_t)size) < 0 ? -errno : 0;
+}
+
+static int file_seek_data(struct pl_store *st, uint64_t off,
+			  uint64_t *ret_start, uint64_t *ret_end)
+{
+	int fd = file_of(st)->fd;
+	off_t start = lseek(fd, (off_t)off, SEEK_DATA), end;
+
+	if (start < 0 && errno == ENXIO) {
+		*ret_start = *ret_end = UINT64_MAX;
+		return 0;
+	}
+	if (start < 0)
+		return -errno;
+	end = lseek(fd, start, SEEK_HOLE);
+	if (end < 0)
+		return -errno;
+	*ret_start = (uint64_t)start;
+	*ret_end = (uint64_t)end;
+	return 0;
+}
+
+static void file_close(struct pl_store *st)
+{
+	struct file *f = file_of(st);
+
+	if (f->direct_fd >= 0)
+		close(f->direct_fd);
+	close(f->fd);
+	free(f);
+}
+
+static const struct pl_store_ops file_ops = {
+	.name = "file",
+	.submit = file_submit,
+	.size = file_size,
+	.truncate = file_truncate,
+	.seek_data = file_seek_data,
+	.usage = file_usage,
+	.close = file_close,
+};
+
+/* What O_DIRECT wants; 4096 suits every device when the kernel won't say. */
+static uint32_t direct_align(int fd)
+{
+#ifdef STATX_DIOALIGN
+	struct statx sx;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) == 0 &&
+	    (sx.stx_mask & STATX_DIOALIGN) && sx.stx_dio_offset_align &&
+	    sx.stx_dio_mem_align <= 512)
+		return sx.stx_dio_offset_align;
+#else
+	(void)fd;
+#endif
+	return 4096;
+}
+
+int pl_file_new(struct pl_store **ret, int fd, int direct_fd,
+		struct pl_loop *loop)
+{
+	struct file *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -ENOMEM;
+	f->st.ops = &file_ops;
+	f->st.align = direct_fd >= 0 ? direct_align(direct_fd) : 1;
+	f->fd = fd;
+	f->direct_fd = direct_fd;
+	f->loop = loop;
+	*ret = &f->st;
+	return 0;
+}
