@@ -47,6 +47,8 @@ export interface Command {
   description?: string;
   arguments?: readonly Argument[];
   options?: readonly Option[];
+  /** Everything from the second argument on is handed on as it is, dashes included: `vzctl exec 101 ls -l`. */
+  passThrough?: boolean;
   /** `[command line, what it does]` */
   examples?: readonly (readonly [string, string])[];
   /** Returns the exit status; nothing = 0. Failures are thrown as PloopError. */

@@ -1,0 +1,4 @@
+#!/usr/bin/env node
+// SPDX-License-Identifier: Apache-2.0
+import { run } from '../dist/cli/ploop.js';
+await run();

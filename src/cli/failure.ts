@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whatever was thrown becomes a PloopError, and that becomes text or JSON.
+import { CommanderError } from 'commander';
+import { ERROR_EXIT_STATUS, PloopError } from '../errors.js';
+
+/** Commander's words: "error: unknown option '--sise'\n(Did you mean --size?)". */
+function fromParser(error: CommanderError): PloopError {
+  const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
+  const guess = rest.join(' ').replace(/^\((.*)\)$/, '$1');
+  return new PloopError('INVALID_ARGUMENT', first, { hint: guess === '' ? undefined : guess, cause: error });
+}
+
+export function toPloopError(error: unknown, signal: AbortSignal): PloopError {
+  if (error instanceof PloopError) return error;
+  if (error instanceof CommanderError) return fromParser(error);
+  if (signal.aborted) return signal.reason instanceof PloopError ? signal.reason : new PloopError('INTERRUPTED', 'interrupted', { cause: error });
+  const message = error instanceof Error ? error.message : String(error);
+  return new PloopError('INTERNAL', message, { hint: 'This is a defect in ploop. PLOOP_DEBUG=1 shows where it happened.', cause: error });
+}
+
+export function renderErrorText(program: string, error: PloopError, debug: boolean): string {
+  const lines = [`${program}: ${error.message}`];
+  if (error.hint !== undefined) lines.push(error.hint);
+  if (debug) lines.push(stackOf(error));
+  return `${lines.join('\n')}\n`;
+}
+
+function stackOf(error: PloopError): string {
+  const cause = error.cause instanceof Error && error.cause.stack !== undefined ? `\ncaused by ${error.cause.stack}` : '';
+  return `${error.stack ?? ''}${cause}`;
+}
+
+export function renderErrorJson(error: PloopError): string {
+  const { code, message, hint = null, details = null } = error;
+  return `${JSON.stringify({ error: { code, message, hint, details, exitStatus: ERROR_EXIT_STATUS[code] } }, null, 2)}\n`;
+}
