@@ -41,7 +41,7 @@ export async function run(program: string, args: readonly string[], options: Run
   const child = execa(program, [...args], execaOptions(options));
   const forget = rememberChild(child.pid);
   const result = await child.finally(forget);
-  if (result.isCanceled || (result.failed && signal?.aborted === true)) throw interrupted(result.escapedCommand);
+  if (result.isCanceled) throw interrupted(result.escapedCommand);
   const ended = {
     exitCode: result.exitCode ?? -1,
     signal: result.signal ?? null,
@@ -88,13 +88,14 @@ function execaOptions(options: RunOptions) {
 function stdinOptions(input: RunOptions['input']) {
   if (input === undefined) return { stdin: 'ignore' as const };
   if (input === 'inherit') return { stdin: 'inherit' as const };
-  if (typeof input === 'object' && 'fd' in input) return { stdin: input.fd };
+  // execa takes any descriptor; its types know those up to 9 only.
+  if (typeof input === 'object' && 'fd' in input) return { stdin: input.fd as 3 };
   return { input };
 }
 
-function outputOption(output: RunOptions['output']): 'pipe' | 'inherit' | number {
-  if (typeof output === 'object') return output.fd;
-  return output === 'inherit' ? 'inherit' : 'pipe';
+function outputOption(output: RunOptions['output']) {
+  if (typeof output === 'object') return output.fd as 3;
+  return output === 'inherit' ? ('inherit' as const) : ('pipe' as const);
 }
 
 function textOf(output: unknown): string {
