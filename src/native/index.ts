@@ -3,6 +3,11 @@
 // Each call runs off the main thread, takes and releases the image's lock itself and rejects with PloopError.
 // Sizes and offsets are bytes as number (an image is at most 2^53 - 1 bytes).
 
+import { PloopError } from '../errors.js';
+import { checkBoolean, checkFunction, checkInteger, checkOptions, checkPath, checkSignal, checkText, MAX_SIZE_BYTES } from './arguments.js';
+import { binding, translated, type RawReader } from './binding.js';
+import { stoppable } from './stoppable.js';
+
 export interface NativeSnapshot {
   id: string;
   layer: string;
@@ -53,6 +58,8 @@ export interface NativeCheckResult {
   mapPages: number;
   clusters: number;
   journalRecords: number;
+  /** How many there are; `findings` holds the first thousand. */
+  findingsTotal: number;
   findings: NativeFinding[];
 }
 
@@ -65,26 +72,162 @@ export interface NativeCompactResult {
   clustersMoved: number;
 }
 
+/** Holds the image's shared lock until it is closed. */
 export interface NativeReader {
   readonly size: number;
   /** Reads bytes of the virtual disk; offset and length multiples of 512. */
   read(offset: number, length: number): Promise<Buffer>;
   /** Idempotent; safe while a read is in flight. */
   close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 export type NativeProgress = (done: number, total: number) => void;
+
+interface LongWork {
+  onProgress?: NativeProgress;
+  signal?: AbortSignal;
+}
 
 export interface Native {
   create(dir: string, params: { size: number; blockSize?: number; label?: string; fs?: string }): Promise<void>;
   /** `lock: false` looks without taking the lock (an attached image). */
   info(dir: string, options?: { usage?: boolean; lock?: boolean }): Promise<NativeImageInfo>;
-  openReader(dir: string, options?: { snapshot?: string }): Promise<NativeReader>;
-  map(dir: string, options?: { offset?: number; length?: number; limit?: number; snapshot?: string }): Promise<{ extents: NativeExtent[]; next: number | null }>;
+  openReader(dir: string, options?: { snapshot?: string; lock?: boolean }): Promise<NativeReader>;
+  map(
+    dir: string,
+    options?: { offset?: number; length?: number; limit?: number; snapshot?: string; lock?: boolean },
+  ): Promise<{ extents: NativeExtent[]; next: number | null }>;
   check(dir: string): Promise<NativeCheckResult>;
   snapshot(dir: string, options?: { name?: string; description?: string }): Promise<string>;
   switchTo(dir: string, snapshot: string): Promise<void>;
-  deleteSnapshot(dir: string, snapshot: string, options?: { onProgress?: NativeProgress; signal?: AbortSignal }): Promise<void>;
+  deleteSnapshot(dir: string, snapshot: string, options?: LongWork): Promise<void>;
   resize(dir: string, size: number): Promise<void>;
-  compact(dir: string, options?: { onProgress?: NativeProgress; signal?: AbortSignal }): Promise<NativeCompactResult>;
+  compact(dir: string, options?: LongWork): Promise<NativeCompactResult>;
+  /** Whether some process holds an flock(2) on the file; false when the file does not exist. */
+  isLocked(path: string): Promise<boolean>;
+}
+
+const MAX_FINDINGS = 1000;
+const MAX_READ_BYTES = 64 * 2 ** 20;
+
+export const native: Native = {
+  async create(dir, params) {
+    checkPath('create: dir', dir);
+    checkOptions('create', params, ['size', 'blockSize', 'label', 'fs']);
+    const size = checkInteger('create: size', params.size, { min: 1, max: MAX_SIZE_BYTES });
+    const blockSize = checkInteger('create: blockSize', params.blockSize ?? 4096, { min: 4096, max: 65536 });
+    if ((blockSize & (blockSize - 1)) !== 0) {
+      throw new PloopError('INVALID_ARGUMENT', `create: blockSize: ${blockSize} is not one of 4096, 8192, 16384, 32768, 65536`);
+    }
+    const label = params.label === undefined ? null : checkText('create: label', params.label, { maxBytes: 63 });
+    const fs = checkText('create: fs', params.fs ?? 'none', { maxBytes: 15 });
+    await translated(binding().create(dir, size, blockSize, label, fs));
+  },
+
+  async info(dir, options = {}) {
+    checkPath('info: dir', dir);
+    checkOptions('info', options, ['usage', 'lock']);
+    const usage = checkBoolean('info: usage', options.usage ?? false);
+    return translated(binding().info(dir, usage, checkBoolean('info: lock', options.lock ?? true)));
+  },
+
+  async openReader(dir, options = {}) {
+    checkPath('openReader: dir', dir);
+    checkOptions('openReader', options, ['snapshot', 'lock']);
+    const snapshot = optionalKey('openReader: snapshot', options.snapshot);
+    const raw = await translated(binding().openReader(dir, snapshot, checkBoolean('openReader: lock', options.lock ?? true)));
+    return new Reader(raw);
+  },
+
+  async map(dir, options = {}) {
+    checkPath('map: dir', dir);
+    checkOptions('map', options, ['offset', 'length', 'limit', 'snapshot', 'lock']);
+    const offset = checkInteger('map: offset', options.offset ?? 0);
+    const length = options.length === undefined ? 0 : checkInteger('map: length', options.length, { min: 1 });
+    const limit = options.limit === undefined ? 0 : checkInteger('map: limit', options.limit, { min: 1, max: 2 ** 32 - 1 });
+    const snapshot = optionalKey('map: snapshot', options.snapshot);
+    return translated(binding().map(dir, offset, length, limit, snapshot, checkBoolean('map: lock', options.lock ?? true)));
+  },
+
+  async check(dir) {
+    return translated(binding().check(checkPath('check: dir', dir), MAX_FINDINGS));
+  },
+
+  async snapshot(dir, options = {}) {
+    checkPath('snapshot: dir', dir);
+    checkOptions('snapshot', options, ['name', 'description']);
+    const name = options.name === undefined ? null : checkText('snapshot: name', options.name, { maxBytes: 127 });
+    const description =
+      options.description === undefined ? null : checkText('snapshot: description', options.description, { maxBytes: 255, empty: true });
+    return translated(binding().snapshot(dir, name, description));
+  },
+
+  async switchTo(dir, snapshot) {
+    checkPath('switchTo: dir', dir);
+    await translated(binding().switchTo(dir, checkText('switchTo: snapshot', snapshot)));
+  },
+
+  async deleteSnapshot(dir, snapshot, options = {}) {
+    checkPath('deleteSnapshot: dir', dir);
+    checkText('deleteSnapshot: snapshot', snapshot);
+    const { onProgress, signal } = checkLongWork('deleteSnapshot', options);
+    await stoppable(signal, (stop) => binding().deleteSnapshot(dir, snapshot, onProgress, stop));
+  },
+
+  async resize(dir, size) {
+    checkPath('resize: dir', dir);
+    await translated(binding().resize(dir, checkInteger('resize: size', size, { min: 1, max: MAX_SIZE_BYTES })));
+  },
+
+  async compact(dir, options = {}) {
+    checkPath('compact: dir', dir);
+    const { onProgress, signal } = checkLongWork('compact', options);
+    return stoppable(signal, (stop) => binding().compact(dir, onProgress, stop));
+  },
+
+  async isLocked(path) {
+    return translated(binding().isLocked(checkPath('isLocked: path', path)));
+  },
+};
+
+class Reader implements NativeReader {
+  readonly #raw: RawReader;
+
+  constructor(raw: RawReader) {
+    this.#raw = raw;
+  }
+
+  get size(): number {
+    return this.#raw.size;
+  }
+
+  async read(offset: number, length: number): Promise<Buffer> {
+    checkInteger('read: offset', offset, { multipleOf: 512 });
+    checkInteger('read: length', length, { max: MAX_READ_BYTES, multipleOf: 512 });
+    if (offset + length > this.size) {
+      throw new PloopError('INVALID_ARGUMENT', `read: ${length} bytes at ${offset} end beyond the disk's ${this.size} bytes`);
+    }
+    return translated(this.#raw.read(offset, length));
+  }
+
+  async close(): Promise<void> {
+    await translated(this.#raw.close());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function optionalKey(name: string, key: string | undefined): string | null {
+  return key === undefined ? null : checkText(name, key);
+}
+
+function checkLongWork(where: string, options: LongWork): { onProgress: NativeProgress | null; signal: AbortSignal | undefined } {
+  checkOptions(where, options, ['onProgress', 'signal']);
+  return {
+    onProgress: options.onProgress === undefined ? null : checkFunction(`${where}: onProgress`, options.onProgress),
+    signal: options.signal === undefined ? undefined : checkSignal(`${where}: signal`, options.signal),
+  };
 }

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is attached: read from the state files of the run directory (docs/control.md).
+// An attachment is live while its keeper holds the lock on keeper.pid; a dead one still has its entry, and often its device.
+
+import { readdir, readFile, realpath } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { PloopError } from '../errors.js';
+import { readDescriptor } from '../image/descriptor.js';
+import { native } from '../native/index.js';
+import { runDirectory, type RunDirectoryOption } from './run-directory.js';
+
+export interface Attachment {
+  /** The entry's name: the image's UUID, with `@<snapshot UUID>` for an attached snapshot. */
+  attachment: string;
+  image: string;
+  directory: string;
+  snapshot: string | null;
+  readOnly: boolean;
+  keeper: number;
+  worker: number;
+  state: 'starting' | 'running' | 'restarting' | 'stopped' | 'ended' | 'dead';
+  /** False: the keeper is gone, nothing serves the device any more. */
+  live: boolean;
+  restarts: number;
+  /** "/dev/loop3"; null without a loop device. */
+  device: string | null;
+  /** "7:3" */
+  devno: string | null;
+  since: string;
+  lastError: string | null;
+  /** Its folder in the run directory: `control`, `state.json`, `log`. */
+  folder: string;
+}
+
+/** Every attachment of this run directory, oldest first. */
+export async function listAttachments(options: RunDirectoryOption = {}): Promise<Attachment[]> {
+  const run = runDirectory(options);
+  const names = await readdir(run).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    if (error.code === 'EACCES') {
+      throw new PloopError('NOT_PERMITTED', `${run}: only root may look at attachments`, {
+        hint: 'Run the command as root.',
+        cause: error,
+      });
+    }
+    throw new PloopError('IO', `cannot read the run directory ${run}: ${error.code ?? error.message}`, { cause: error });
+  });
+  const found = await Promise.all(names.filter(isAttachmentName).map((name) => readAttachment(join(run, name))));
+  return found.filter((one) => one !== null).sort((a, b) => a.since.localeCompare(b.since) || a.attachment.localeCompare(b.attachment));
+}
+
+/** The attachments of one image: its top first, then its snapshots. */
+export async function attachmentsOf(dir: string, options: RunDirectoryOption = {}): Promise<Attachment[]> {
+  const all = await listAttachments(options);
+  if (all.length === 0) return [];
+  const id = await readDescriptor(dir).then(
+    (descriptor) => descriptor.id,
+    () => null,
+  );
+  const path = await realpath(dir).catch(() => dir);
+  const mine = all.filter((one) => (id === null ? one.directory === path : one.image === id));
+  return mine.sort((a, b) => Number(a.snapshot !== null) - Number(b.snapshot !== null));
+}
+
+/** The attachment of the image's top (or of the snapshot with this id); null when there is none. */
+export async function findAttachment(
+  dir: string,
+  options: RunDirectoryOption & { snapshot?: string | undefined } = {},
+): Promise<Attachment | null> {
+  const wanted = options.snapshot ?? null;
+  return (await attachmentsOf(dir, options)).find((one) => one.snapshot === wanted) ?? null;
+}
+
+function isAttachmentName(name: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(@[0-9a-f-]{36})?$/.test(name);
+}
+
+/** null: the entry went away, or is so new that it has no state yet. */
+async function readAttachment(folder: string): Promise<Attachment | null> {
+  const text = await readFile(join(folder, 'state.json'), 'utf8').catch(() => null);
+  if (text === null) return null;
+  let state: Partial<Attachment>;
+  try {
+    state = JSON.parse(text) as Partial<Attachment>;
+  } catch (error) {
+    throw new PloopError('DAEMON', `${join(folder, 'state.json')} is not JSON`, { cause: error });
+  }
+  const live = await native.isLocked(join(folder, 'keeper.pid'));
+  return {
+    attachment: folder.slice(folder.lastIndexOf('/') + 1),
+    image: state.image ?? '',
+    directory: state.directory ?? '',
+    snapshot: state.snapshot ?? null,
+    readOnly: state.readOnly ?? false,
+    keeper: state.keeper ?? 0,
+    worker: state.worker ?? 0,
+    state: live ? (state.state ?? 'starting') : 'dead',
+    live,
+    restarts: state.restarts ?? 0,
+    device: state.device ?? null,
+    devno: state.devno ?? null,
+    since: state.since ?? '',
+    lastError: state.lastError ?? null,
+    folder,
+  };
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a person wants to know about an image: sizes, what the host spends on each layer, snapshots, where it is attached.
+
+import { resolve } from 'node:path';
+
+import { PloopError } from '../errors.js';
+import { readDescriptor, type ImageDescriptor } from '../image/descriptor.js';
+import { snapshotsOf, type Snapshot } from '../image/snapshots.js';
+import { native, type NativeLayer } from '../native/index.js';
+import { attachmentsOf, type Attachment } from './attachments.js';
+import { control } from './control.js';
+import { mountPointsOf } from './mounts.js';
+import type { RunDirectoryOption } from './run-directory.js';
+
+export interface LayerDescription {
+  id: string;
+  parent: string | null;
+  /** What the host spends: allocated blocks of the file. */
+  hostBytes: number;
+  /** The file's length. */
+  lengthBytes: number;
+  clusters: number;
+  /** Virtual bytes whose content this layer decides. */
+  ownedBytes: number;
+  /** The writable one. */
+  top: boolean;
+  /** The snapshot it shows; null for the top and for layers kept for others. */
+  snapshot: string | null;
+}
+
+export interface AttachmentDescription extends Attachment {
+  mountPoints: string[];
+}
+
+export interface ImageDescription {
+  directory: string;
+  id: string;
+  label: string | null;
+  fs: string;
+  created: string;
+  sizeBytes: number;
+  blockSizeBytes: number;
+  /** All layers together. */
+  hostBytes: number;
+  /** From the base to the top, branches in between. */
+  layers: LayerDescription[];
+  snapshots: Snapshot[];
+  /** The top's first, then those of snapshots. */
+  attachments: AttachmentDescription[];
+}
+
+export async function describeImage(dir: string, options: RunDirectoryOption = {}): Promise<ImageDescription> {
+  const descriptor = await readDescriptor(dir);
+  const attachments = await Promise.all((await attachmentsOf(dir, options)).map(withMountPoints));
+  const layers = await layerUsage(dir, descriptor, attachments);
+  return {
+    directory: resolve(dir),
+    id: descriptor.id,
+    label: descriptor.label === '' ? null : descriptor.label,
+    fs: descriptor.fs === '' ? 'none' : descriptor.fs,
+    created: descriptor.created,
+    sizeBytes: descriptor.size,
+    blockSizeBytes: descriptor.blockSize,
+    hostBytes: layers.reduce((sum, layer) => sum + layer.hostBytes, 0),
+    layers,
+    snapshots: snapshotsOf(descriptor),
+    attachments,
+  };
+}
+
+export async function withMountPoints(attachment: Attachment): Promise<AttachmentDescription> {
+  return { ...attachment, mountPoints: attachment.devno === null ? [] : await mountPointsOf(attachment.devno) };
+}
+
+interface Usage {
+  hostBytes: number;
+  length: number;
+  clusters: number;
+  ownedBytes: number;
+}
+
+/** The daemon knows the live layers best; those outside its chain, and all of a detached image, are read from the files. */
+async function layerUsage(dir: string, descriptor: ImageDescriptor, attachments: readonly Attachment[]): Promise<LayerDescription[]> {
+  const live = attachments.find((one) => one.snapshot === null && one.live && one.state === 'running');
+  const known = new Map<string, Usage>();
+  if (live !== undefined) for (const layer of (await control(live, 'info', {})).layers) known.set(layer.id, layer);
+  if (descriptor.layers.some((layer) => !known.has(layer.id))) {
+    const locked = attachments.some((one) => one.live);
+    for (const layer of (await usageFromFiles(dir, locked)).filter((one) => !known.has(one.id))) {
+      if (layer.usage !== undefined) known.set(layer.id, layer.usage);
+    }
+  }
+  const shown = new Map(descriptor.snapshots.filter((one) => !one.hidden).map((one) => [one.layer, one.id]));
+  return descriptor.layers.map((layer) => {
+    const usage = known.get(layer.id) ?? { hostBytes: 0, length: 0, clusters: 0, ownedBytes: 0 };
+    const { hostBytes, length, clusters, ownedBytes } = usage;
+    const top = layer.id === descriptor.top;
+    return {
+      id: layer.id,
+      parent: layer.parent,
+      hostBytes,
+      lengthBytes: length,
+      clusters,
+      ownedBytes,
+      top,
+      snapshot: shown.get(layer.id) ?? null,
+    };
+  });
+}
+
+/** Under the lock when it can be had; a busy image is looked at as it is. */
+async function usageFromFiles(dir: string, locked: boolean): Promise<NativeLayer[]> {
+  try {
+    return (await native.info(dir, { usage: true, lock: !locked })).layers;
+  } catch (error) {
+    if (locked || !(error instanceof PloopError) || error.code !== 'BUSY') throw error;
+    return (await native.info(dir, { usage: true, lock: false })).layers;
+  }
+}

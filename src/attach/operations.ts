@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operations on an image whether it is attached or not: an attached one is asked through its control socket,
+// a detached one goes through the addon. What needs a detached image says so, and how to detach it.
+
+import { resolve } from 'node:path';
+
+import { PloopError } from '../errors.js';
+import { readDescriptor } from '../image/descriptor.js';
+import { findSnapshot } from '../image/snapshots.js';
+import { checkFunction, checkOptions, checkPath, checkText } from '../native/arguments.js';
+import { native, type NativeCheckResult, type NativeExtent } from '../native/index.js';
+import { attachmentsOf, findAttachment, type Attachment } from './attachments.js';
+import { control } from './control.js';
+import { mountPointsOf } from './mounts.js';
+import type { RunDirectoryOption } from './run-directory.js';
+
+export interface TakeSnapshotOptions extends RunDirectoryOption {
+  /** At most 127 bytes. */
+  name?: string | undefined;
+  /** At most 255 bytes. */
+  description?: string | undefined;
+  /** Called for an attached image; must run `work` with the file systems on the device frozen, and thaw them whatever happens. */
+  frozen?: (<T>(attachment: Attachment, work: () => Promise<T>) => Promise<T>) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface TakenSnapshot {
+  id: string;
+  name: string | null;
+  /** The image was attached while it was taken. */
+  live: boolean;
+  /** How long requests were held back; null when the image was detached. */
+  pausedUs: number | null;
+}
+
+export async function takeSnapshot(dir: string, options: TakeSnapshotOptions = {}): Promise<TakenSnapshot> {
+  checkPath('snapshot: dir', dir);
+  checkOptions('snapshot', options, ['runDir', 'name', 'description', 'frozen', 'signal']);
+  const what = {
+    ...(options.name === undefined ? {} : { name: checkText('snapshot: name', options.name, { maxBytes: 127 }) }),
+    ...(options.description === undefined
+      ? {}
+      : { description: checkText('snapshot: description', options.description, { maxBytes: 255, empty: true }) }),
+  };
+  const name = options.name ?? null;
+  const attachment = await findAttachment(dir, options);
+  if (attachment === null || !attachment.live) {
+    const id = await whileDetached(dir, () => native.snapshot(dir, what), { ...options, doing: 'taking a snapshot' });
+    return { id, name, live: false, pausedUs: null };
+  }
+  const work = (): Promise<{ id: string; pausedUs: number }> => control(attachment, 'snapshot', what, { signal: options.signal });
+  const taken = options.frozen === undefined ? await work() : await checkFunction('snapshot: frozen', options.frozen)(attachment, work);
+  return { id: taken.id, name, live: true, pausedUs: taken.pausedUs };
+}
+
+export interface NamedSnapshot {
+  id: string;
+  name: string | null;
+}
+
+/** The disk goes back to a snapshot; what was written since is lost. Detached images only. */
+export async function switchToSnapshot(dir: string, key: string, options: RunDirectoryOption = {}): Promise<NamedSnapshot> {
+  checkOptions('snapshot-switch', options, ['runDir']);
+  const snapshot = findSnapshot(await readDescriptor(dir), key);
+  await whileDetached(dir, () => native.switchTo(dir, snapshot.id), { ...options, doing: 'going back to a snapshot' });
+  return { id: snapshot.id, name: snapshot.name || null };
+}
+
+export interface DeleteSnapshotOptions extends RunDirectoryOption {
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Removes a snapshot; what only its layer holds moves into the one above. Detached images only. */
+export async function deleteSnapshot(dir: string, key: string, options: DeleteSnapshotOptions = {}): Promise<NamedSnapshot> {
+  checkOptions('snapshot-delete', options, ['runDir', 'onProgress', 'signal']);
+  const snapshot = findSnapshot(await readDescriptor(dir), key);
+  const { onProgress, signal } = options;
+  const work = { ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
+  await whileDetached(dir, () => native.deleteSnapshot(dir, snapshot.id, work), { ...options, doing: 'deleting a snapshot' });
+  return { id: snapshot.id, name: snapshot.name || null };
+}
+
+/** Reads all metadata and changes nothing. Findings are a result, not a failure. Detached images only. */
+export async function checkImage(dir: string, options: RunDirectoryOption = {}): Promise<NativeCheckResult> {
+  checkPath('check: dir', dir);
+  return whileDetached(dir, () => native.check(dir), { ...options, doing: 'a check' });
+}
+
+export interface MapOptions extends RunDirectoryOption {
+  offset?: number | undefined;
+  length?: number | undefined;
+  /** Of a snapshot instead of the present state. */
+  snapshot?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+const EXTENTS_PER_REQUEST = 512;
+
+/** Which layer owns what, in order; adjacent extents of one owner may come in pieces. */
+export async function* mapExtents(dir: string, options: MapOptions = {}): AsyncGenerator<NativeExtent> {
+  checkPath('map: dir', dir);
+  checkOptions('map', options, ['runDir', 'offset', 'length', 'snapshot', 'signal']);
+  const descriptor = await readDescriptor(dir);
+  const snapshot = options.snapshot === undefined ? undefined : findSnapshot(descriptor, options.snapshot).id;
+  const attachment = await findAttachment(dir, options);
+  const live = attachment?.live === true;
+  const end = options.length === undefined ? Infinity : (options.offset ?? 0) + options.length;
+  let at: number | null = options.offset ?? 0;
+  while (at !== null && at < end) {
+    options.signal?.throwIfAborted();
+    const range = { offset: at, limit: EXTENTS_PER_REQUEST, ...(end === Infinity ? {} : { length: end - at }) };
+    const page: { extents: NativeExtent[]; next: number | null } =
+      live && attachment !== null && snapshot === undefined
+        ? await control(attachment, 'map', range, { signal: options.signal })
+        : await native.map(dir, { ...range, ...(snapshot === undefined ? {} : { snapshot, lock: !live }) });
+    yield* page.extents;
+    at = page.next;
+  }
+}
+
+export interface WhileDetachedOptions extends RunDirectoryOption {
+  /** For the message: "deleting a snapshot" needs it detached. */
+  doing: string;
+}
+
+/** Runs work on a detached image; ATTACHED, with who holds it and the way out, when it is attached. */
+export async function whileDetached<T>(dir: string, work: () => Promise<T>, options: WhileDetachedOptions): Promise<T> {
+  const held = await liveAttachment(dir, options);
+  if (held !== null) throw await attachedError(dir, held, options.doing);
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof PloopError) || error.code !== 'BUSY') throw error;
+    // Somebody was faster.
+    const holder = await liveAttachment(dir, options);
+    throw holder === null ? error : await attachedError(dir, holder, options.doing);
+  }
+}
+
+async function liveAttachment(dir: string, options: RunDirectoryOption): Promise<Attachment | null> {
+  return (await attachmentsOf(dir, options)).find((one) => one.live) ?? null;
+}
+
+/** "/a/image is attached as /dev/loop3 since …, mounted on /mnt; deleting a snapshot needs it detached" */
+export async function attachedError(dir: string, attachment: Attachment, doing: string): Promise<PloopError> {
+  const mountPoints = attachment.devno === null ? [] : await mountPointsOf(attachment.devno);
+  const what = attachment.snapshot === null ? resolve(dir) : `snapshot ${attachment.snapshot.slice(0, 8)} of ${resolve(dir)}`;
+  const where = attachment.device === null ? '' : ` as ${attachment.device}`;
+  const mounted = mountPoints.length === 0 ? '' : `, mounted on ${mountPoints.join(', ')}`;
+  const message = `${what} is attached${where} (ploopd pid ${attachment.keeper}, since ${attachment.since})${mounted}; ${doing} needs it detached`;
+  const hint = mountPoints.length === 0 ? `Detach it first: ploop detach ${dir}` : `Unmount it first: ploop umount ${mountPoints[0]}`;
+  const { device, keeper, since } = attachment;
+  return new PloopError('ATTACHED', message, { hint, details: { device, mountPoints, keeper, since } });
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starting and stopping: `ploopd attach` and `ploopd detach`, whose one line of JSON becomes a result or a PloopError.
+
+import { resolve } from 'node:path';
+
+import { isErrorCode, PloopError } from '../errors.js';
+import { run } from '../exec/run.js';
+import { checkOptions, checkPath } from '../native/arguments.js';
+import { nativeFile } from '../native/binding.js';
+import { findAttachment, type Attachment } from './attachments.js';
+import { runDirectory, type RunDirectoryOption } from './run-directory.js';
+import { usersOfDevice, usersSentence } from './users.js';
+
+export interface AttachResult {
+  attachment: string;
+  /** Absent with `loop: false`. */
+  device: string | null;
+  devno: string | null;
+  keeper: number;
+  worker: number;
+  sizeBytes: number;
+  blockSizeBytes: number;
+  readOnly: boolean;
+}
+
+export interface AttachOptions extends RunDirectoryOption {
+  readOnly?: boolean | undefined;
+  /** Id, unique prefix or name; a snapshot is always attached read-only. */
+  snapshot?: string | undefined;
+  sectorSizeBytes?: 512 | 4096 | undefined;
+  /** false: the daemon alone, without a loop device. */
+  loop?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Starts the image's ploopd and returns when its device is usable. */
+export async function attachImage(dir: string, options: AttachOptions = {}): Promise<AttachResult> {
+  checkPath('attach: dir', dir);
+  checkOptions('attach', options, ['runDir', 'readOnly', 'snapshot', 'sectorSizeBytes', 'loop', 'signal']);
+  const args = ['attach', resolve(dir), '--run-dir', runDirectory(options)];
+  if (options.readOnly) args.push('--read-only');
+  if (options.snapshot !== undefined) args.push('--snapshot', options.snapshot);
+  if (options.loop === false) args.push('--no-loop');
+  if (options.sectorSizeBytes !== undefined) args.push('--sector-size', String(options.sectorSizeBytes));
+  const attached = await startDaemon(dir, args, options);
+  if (options.signal?.aborted !== true) return attached;
+  await detachAttachment(attached, { runDir: options.runDir });
+  throw new PloopError('INTERRUPTED', `interrupted; ${resolve(dir)} was detached again`);
+}
+
+/** Not tied to the signal: half an attachment is worse than a second of patience. */
+async function startDaemon(dir: string, args: readonly string[], options: AttachOptions): Promise<AttachResult> {
+  try {
+    const { size, blockSize, device, devno, ...rest } = await ploopd<AttachReply>(args);
+    return { ...rest, device: device ?? null, devno: devno ?? null, sizeBytes: size, blockSizeBytes: blockSize };
+  } catch (error) {
+    // Control-C reaches the launcher, too: what it left behind goes away here.
+    const ours = error instanceof PloopError && error.code === 'DAEMON' && options.signal?.aborted === true;
+    const left = ours ? await findAttachment(dir, { runDir: options.runDir }).catch(() => null) : null;
+    if (left !== null) await detachAttachment(left, { runDir: options.runDir }).catch(() => undefined);
+    throw ours ? new PloopError('INTERRUPTED', `attaching ${resolve(dir)} was interrupted`, { cause: error }) : error;
+  }
+}
+
+interface AttachReply {
+  attachment: string;
+  device?: string | null;
+  devno?: string | null;
+  keeper: number;
+  worker: number;
+  size: number;
+  blockSize: number;
+  readOnly: boolean;
+}
+
+export interface DetachOptions extends RunDirectoryOption {
+  timeoutMs?: number | undefined;
+}
+
+/** Takes the device away and ends ploopd; also cleans up after one that was killed. MOUNTED while something uses the device. */
+export async function detachAttachment(
+  attachment: Pick<Attachment, 'attachment' | 'device' | 'devno'>,
+  options: DetachOptions = {},
+): Promise<void> {
+  checkOptions('detach', options, ['runDir', 'timeoutMs']);
+  const args = ['detach', attachment.attachment, '--run-dir', runDirectory(options)];
+  if (options.timeoutMs !== undefined) args.push('--timeout-ms', String(options.timeoutMs));
+  try {
+    await ploopd(args);
+  } catch (error) {
+    throw error instanceof PloopError && error.code === 'MOUNTED' ? await withUsers(error, attachment) : error;
+  }
+}
+
+/** "MOUNTED" becomes useful when it says where, and by whom. */
+async function withUsers(error: PloopError, attachment: Pick<Attachment, 'device' | 'devno'>): Promise<PloopError> {
+  if (attachment.device === null) return error;
+  const users = await usersOfDevice({ device: attachment.device, devno: attachment.devno });
+  const where = users.mountPoints.length > 0 ? `mounted on ${users.mountPoints.join(', ')}` : 'open';
+  const who = users.processes.length > 0 ? `; used by ${usersSentence(users.processes)}` : '';
+  const first = users.mountPoints[0];
+  const hint = first === undefined ? 'End what uses the device, then detach again.' : `Unmount it first: ploop umount ${first}`;
+  return new PloopError('MOUNTED', `${attachment.device} is ${where}${who}`, { hint, details: { ...users }, cause: error });
+}
+
+async function ploopd<T>(args: readonly string[]): Promise<T> {
+  const { stdout, stderr, exitCode } = await run(nativeFile('ploopd'), args, { accept: 'any' });
+  const line = stdout.trim().split('\n').at(-1) ?? '';
+  let reply: { ok?: boolean; result?: T; error?: { code?: string; message?: string; hint?: string } };
+  try {
+    reply = JSON.parse(line) as typeof reply;
+  } catch (error) {
+    const said = stderr.trim().split('\n').slice(-5).join('; ');
+    throw new PloopError('DAEMON', `ploopd ${args[0] ?? ''} ended with status ${exitCode}${said === '' ? '' : `: ${said}`}`, {
+      cause: error,
+    });
+  }
+  if (reply.ok === true) return reply.result as T;
+  const { code, message, hint } = reply.error ?? {};
+  throw new PloopError(isErrorCode(code) ? code : 'DAEMON', message ?? 'ploopd gave no reason', { hint });
+}
