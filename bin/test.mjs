@@ -1,0 +1,139 @@
+#!/usr/bin/env node
+// SPDX-License-Identifier: Apache-2.0
+// `npm test`: C tests under the sanitizers, then vitest (unit, then end-to-end), then what was left behind and the kernel log.
+//
+//   npm test -- [c] [unit] [e2e]   only these; default all three
+//
+// Writes build/test-summary.json and ends with the line `N passed, N failed[, N skipped]`; exit status 0 only when something
+// ran and nothing failed. All temporary files live in one directory, which has to be free of mounts, loop devices and
+// processes at the end.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const PARTS = ['c', 'unit', 'e2e'];
+/** What the kernel says when it has caught a defect; an I/O error of a device is no such thing. */
+const KERNEL_ALARM = /\b(BUG:|WARNING:|Oops|general protection|blocked for more than|soft lockup|EXT4-fs error|XFS.*(corruption|shutting down))/i;
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const chosen = process.argv.slice(2);
+const parts = chosen.length === 0 ? PARTS : chosen;
+const unknown = parts.find((part) => !PARTS.includes(part));
+if (unknown !== undefined) {
+  process.stderr.write(`test: '${unknown}' is not one of ${PARTS.join(', ')}\n`);
+  process.exit(2);
+}
+
+// Short, because paths of unix sockets end at 107 bytes; in /var/tmp, because /tmp may be a tmpfs without direct I/O.
+const tmp = mkdtempSync('/var/tmp/p.');
+const env = { ...process.env, TMPDIR: tmp };
+
+function run(program, args, options = {}) {
+  return spawnSync(program, args, { cwd: root, stdio: 'inherit', env, ...options });
+}
+
+function none() {
+  return { passed: 0, failed: 0, skipped: 0 };
+}
+
+/** Counts the TAP lines of every program; one that failed without saying which test counts as one failure. */
+function countJunit(file) {
+  const counts = none();
+  for (const [, attributes, body] of readFileSync(file, 'utf8').matchAll(/<testcase ([^>]*)>([\s\S]*?)<\/testcase>/g)) {
+    const lines = body.match(/^.*?(?:not )?ok \d+ - .*$/gm) ?? [];
+    const bad = lines.filter((line) => /not ok \d/.test(line)).length;
+    const skipped = lines.filter((line) => !/not ok \d/.test(line) && line.includes('# SKIP')).length;
+    const failed = /status="fail"/.test(attributes) && bad === 0 ? 1 : bad;
+    counts.passed += lines.length - bad - skipped;
+    counts.failed += failed;
+    counts.skipped += skipped;
+  }
+  return counts;
+}
+
+function runC() {
+  const built = run('cmake', ['--preset', 'asan', '--log-level=WARNING']).status === 0 && run('cmake', ['--build', '--preset', 'asan']).status === 0;
+  if (!built) return { passed: 0, failed: 1, skipped: 0 };
+  const report = join(root, 'build/asan/junit.xml');
+  rmSync(report, { force: true });
+  const size = ['--test-output-size-passed', '4000000', '--test-output-size-failed', '4000000'];
+  const done = run('ctest', ['--preset', 'asan', '-j', '2', '--output-junit', report, ...size]);
+  const counts = existsSync(report) ? countJunit(report) : none();
+  if (done.status !== 0 && counts.failed === 0) counts.failed = 1;
+  return counts;
+}
+
+function runVitest(project) {
+  const report = join(root, `build/vitest-${project}.json`);
+  rmSync(report, { force: true });
+  const done = run(join(root, 'node_modules/.bin/vitest'), ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]);
+  const counts = none();
+  if (existsSync(report)) {
+    const { testResults } = JSON.parse(readFileSync(report, 'utf8'));
+    for (const { assertionResults, status } of testResults) {
+      for (const { status: one } of assertionResults) counts[one === 'passed' ? 'passed' : one === 'failed' ? 'failed' : 'skipped']++;
+      if (status === 'failed' && !assertionResults.some((result) => result.status === 'failed')) counts.failed++;
+    }
+  }
+  if (done.status !== 0 && counts.failed === 0) counts.failed = 1;
+  return counts;
+}
+
+function kernelLog() {
+  const done = spawnSync('dmesg', [], { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
+  return done.status === 0 ? done.stdout.split('\n') : [];
+}
+
+function readOr(read) {
+  try {
+    return read();
+  } catch {
+    return '';
+  }
+}
+
+/** Mounts, loop devices and processes that still use the run's temporary directory. */
+function leftBehind() {
+  const found = [];
+  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    const point = line.split(' ')[4] ?? '';
+    if (point.startsWith(`${tmp}/`)) found.push(`mount ${point}`);
+  }
+  for (const name of readOr(() => readdirSync('/sys/block')) || []) {
+    const file = readOr(() => readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8')).trim();
+    if (file.startsWith(`${tmp}/`)) found.push(`loop device /dev/${name} on ${file}`);
+  }
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)) {
+    const words = readOr(() => readFileSync(`/proc/${pid}/environ`, 'latin1')).split('\0');
+    if (words.includes(`TMPDIR=${tmp}`)) found.push(`process ${pid} ${readOr(() => readlinkSync(`/proc/${pid}/exe`))} (${readOr(() => readFileSync(`/proc/${pid}/cmdline`, 'latin1')).replaceAll('\0', ' ').trim()})`);
+  }
+  return found;
+}
+
+mkdirSync(join(root, 'build'), { recursive: true });
+const logBefore = kernelLog();
+const results = {};
+if (parts.includes('c')) results['C (ASan, UBSan)'] = runC();
+if (parts.includes('unit')) results['TypeScript unit'] = runVitest('unit');
+if (parts.includes('e2e')) results['end-to-end'] = runVitest('e2e');
+
+const left = leftBehind();
+const alarms = kernelLog()
+  .slice(logBefore.length)
+  .filter((line) => KERNEL_ALARM.test(line));
+results['left behind'] = { passed: 0, failed: left.length, skipped: 0 };
+results['kernel log'] = { passed: 0, failed: alarms.length, skipped: 0 };
+if (left.length === 0) rmSync(tmp, { recursive: true, force: true });
+
+const total = none();
+process.stdout.write('\n');
+for (const [name, counts] of Object.entries(results)) {
+  for (const key of Object.keys(total)) total[key] += counts[key];
+  if (counts.passed + counts.failed + counts.skipped > 0) process.stdout.write(`${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
+}
+for (const line of [...left.map((what) => `left behind: ${what}`), ...alarms.map((what) => `kernel log: ${what}`)]) process.stdout.write(`${line}\n`);
+const line = `${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}`;
+writeFileSync(join(root, 'build/test-summary.json'), `${JSON.stringify({ ...total, line, results }, null, 2)}\n`);
+process.stdout.write(`${line}\n`);
+process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
