@@ -26,9 +26,7 @@ export interface Failure {
 export function toolMissing(program: string, cause?: unknown): PloopError {
   const debianPackage = debianPackageOf(program);
   const hint =
-    debianPackage === undefined
-      ? `Install it, or put its directory into PATH.`
-      : `Install it with: apt-get install ${debianPackage}`;
+    debianPackage === undefined ? `Install it, or put its directory into PATH.` : `Install it with: apt-get install ${debianPackage}`;
   return new PloopError('TOOL_MISSING', `the program "${program}" is not installed`, {
     hint,
     details: { program, package: debianPackage ?? null },

@@ -27,11 +27,7 @@ const HANDED_ON: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGQUIT'];
  * Runs a program on this process's stdin, stdout and stderr and answers how it ended: any exit status is an answer, not
  * an error. While it runs, Control-C is the program's: this process neither dies of it nor reacts.
  */
-export async function runInteractive(
-  program: string,
-  args: readonly string[],
-  options: InteractiveOptions = {},
-): Promise<Ending> {
+export async function runInteractive(program: string, args: readonly string[], options: InteractiveOptions = {}): Promise<Ending> {
   if (options.signal?.aborted === true) throw interrupted([program, ...args].join(' '));
   const child = execa(program, [...args], {
     stdio: 'inherit',
@@ -61,8 +57,11 @@ export async function runInteractive(
   return { exitCode: result.exitCode ?? 128 + (signal === null ? 0 : constants.signals[signal]), signal };
 }
 
+function ignore(): void {
+  // Control-C is the program's.
+}
+
 function handOnSignals(send: (signal: NodeJS.Signals) => void): () => void {
-  const ignore = (): void => undefined;
   process.on('SIGINT', ignore);
   for (const signal of HANDED_ON) process.on(signal, send);
   return () => {
