@@ -4,15 +4,18 @@ import { CommanderError } from 'commander';
 import { ERROR_EXIT_STATUS, PloopError } from '../errors.js';
 
 /** Commander's words: "error: unknown option '--sise'\n(Did you mean --size?)". */
-function fromParser(error: CommanderError): PloopError {
+function fromParser(error: CommanderError, program: string): PloopError {
+  if (error.code === 'commander.help') {
+    return new PloopError('INVALID_ARGUMENT', 'no command given', { hint: `The commands are listed by: ${program} --help` });
+  }
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
   const guess = rest.join(' ').replace(/^\((.*)\)$/, '$1');
   return new PloopError('INVALID_ARGUMENT', first, { hint: guess === '' ? undefined : guess, cause: error });
 }
 
-export function toPloopError(error: unknown, signal: AbortSignal): PloopError {
+export function toPloopError(error: unknown, program: string, signal: AbortSignal): PloopError {
   if (error instanceof PloopError) return error;
-  if (error instanceof CommanderError) return fromParser(error);
+  if (error instanceof CommanderError) return fromParser(error, program);
   if (signal.aborted) return signal.reason instanceof PloopError ? signal.reason : new PloopError('INTERRUPTED', 'interrupted', { cause: error });
   const message = error instanceof Error ? error.message : String(error);
   return new PloopError('INTERNAL', message, { hint: 'This is a defect in ploop. PLOOP_DEBUG=1 shows where it happened.', cause: error });

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A Program table becomes a commander parser. Nothing here prints or exits: help text is collected, errors are thrown.
 import { Argument as CommanderArgument, Command as Parser, Option as CommanderOption } from 'commander';
-import { PloopError } from '../errors.js';
 import type { Command, Option, ParsedArguments, ParsedOptions, Program } from './command.js';
 
 export const COMMON_OPTIONS: readonly Option[] = [
@@ -75,7 +74,4 @@ function fillCommands(root: Parser, commands: readonly Command[], hooks: ParserH
     for (const alias of command.aliases ?? []) sub.alias(alias);
     fill(sub, command, hooks);
   }
-  root.action(() => {
-    throw new PloopError('INVALID_ARGUMENT', 'no command given', { hint: `The commands are listed by: ${root.name()} --help` });
-  });
 }

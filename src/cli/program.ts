@@ -38,7 +38,7 @@ export async function main(program: Program, argv: readonly string[], given: Con
     else await parser.parseAsync(argv, { from: 'user' });
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    const failure = toPloopError(error, signal);
+    const failure = toPloopError(error, program.name, signal);
     const debug = env.PLOOP_DEBUG !== undefined && env.PLOOP_DEBUG !== '';
     if (json) stdout.write(renderErrorJson(failure));
     else stderr.write(renderErrorText(program.name, failure, debug));
