@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the fuse export: the export object, its slots, its answers. */
+#ifndef PLOOP_EXPORT_FUSE_FUSE_INT_H
+#define PLOOP_EXPORT_FUSE_FUSE_INT_H
+
+#include "base/loop.h"
+#include "engine/engine.h"
+#include "export/fuse/fuse_buf.h"
+#include "export/fuse/fuse_export.h"
+#include "export/fuse/fuse_parse.h"
+
+#define PL_FUSE_FILE_ID 2u /* node id of the disk; 1 is the root */
+
+/* One request on its way through the engine. */
+struct pl_fuse_slot {
+	struct pl_req req; /* first: the engine hands this back */
+	struct pl_fuse *fuse;
+	struct pl_fuse_slot *next; /* free list */
+	uint64_t unique;
+	unsigned chunk; /* of its data */
+	uint32_t opcode;
+};
+
+struct pl_fuse {
+	struct pl_fuse_params p;
+	struct pl_fuse_pool *pool;
+	struct pl_poll *poll; /* NULL: takes nothing (more) */
+	struct pl_fuse_slot *free;
+	unsigned inflight;
+	bool reading; /* inside take_requests() */
+	bool starved; /* requests may wait that nobody will announce */
+	bool shrinking; /* the shrink coroutine is there */
+	bool freeing; /* ... and frees the object when it wakes */
+	uint64_t served; /* requests, to notice quiet */
+	struct pl_fuse_slot slot[PL_FUSE_SLOTS];
+};
+
+/* ---- fuse_reply.c: answers, each one write to the kernel ---- */
+
+/* error: 0 or -errno. */
+void pl_fuse_reply_error(struct pl_fuse *f, uint64_t unique, int error);
+void pl_fuse_reply_data(struct pl_fuse *f, uint64_t unique, const void *data,
+			size_t len);
+void pl_fuse_reply_attr(struct pl_fuse *f, uint64_t unique, uint64_t nodeid);
+void pl_fuse_reply_entry(struct pl_fuse *f, uint64_t unique);
+void pl_fuse_reply_statfs(struct pl_fuse *f, uint64_t unique);
+/* Asks for what the last server left unanswered; 0 or -errno. */
+int pl_fuse_resend(struct pl_fuse *f);
+
+/* ---- fuse_control.c: requests that need no engine ---- */
+
+void pl_fuse_control(struct pl_fuse *f, const struct pl_fuse_msg *msg);
+
+#endif
