@@ -67,14 +67,20 @@ function missingPackages() {
     say(`not a Debian system; these packages or their like are needed: ${names.join(' ')}`);
     return [];
   }
-  const installed = new Set(query.stdout.split('\n').filter((line) => line.endsWith(' installed')).map((line) => line.split(' ')[0]));
+  const installed = new Set(
+    query.stdout
+      .split('\n')
+      .filter((line) => line.endsWith(' installed'))
+      .map((line) => line.split(' ')[0]),
+  );
   return names.filter((name) => !installed.has(name));
 }
 
 function installPackages() {
   const missing = missingPackages();
   if (missing.length === 0) return;
-  if (process.getuid() !== 0) fail(`Debian packages are missing. Install them as root, then start again:\n  apt-get install ${missing.join(' ')}`);
+  if (process.getuid() !== 0)
+    fail(`Debian packages are missing. Install them as root, then start again:\n  apt-get install ${missing.join(' ')}`);
   say(`installing Debian packages: ${missing.join(' ')}`);
   const env = { DEBIAN_FRONTEND: 'noninteractive' };
   if (!run('apt-get', ['-qq', 'update'], env)) say('apt-get update failed; trying with the lists at hand');
@@ -115,7 +121,8 @@ function build() {
   const program = (name) => join(root, 'node_modules/.bin', name);
   dropForeignBuild(join(root, 'build/native'));
   dropForeignBuild(join(root, 'build/asan'));
-  if (!run(program('cmake-js'), ['build', '--out', 'build/native', '--log-level', 'warn', '--parallel', '2'])) fail('the native build failed');
+  if (!run(program('cmake-js'), ['build', '--out', 'build/native', '--log-level', 'warn', '--parallel', '2']))
+    fail('the native build failed');
   if (!run(program('tsc'), ['-p', 'tsconfig.build.json'])) fail('the TypeScript build failed');
 }
 

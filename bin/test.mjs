@@ -53,7 +53,8 @@ function countJunit(file) {
 }
 
 function runC() {
-  const built = run('cmake', ['--preset', 'asan', '--log-level=WARNING']).status === 0 && run('cmake', ['--build', '--preset', 'asan']).status === 0;
+  const built =
+    run('cmake', ['--preset', 'asan', '--log-level=WARNING']).status === 0 && run('cmake', ['--build', '--preset', 'asan']).status === 0;
   if (!built) return { passed: 0, failed: 1, skipped: 0 };
   const report = join(root, 'build/asan/junit.xml');
   rmSync(report, { force: true });
@@ -67,7 +68,14 @@ function runC() {
 function runVitest(project) {
   const report = join(root, `build/vitest-${project}.json`);
   rmSync(report, { force: true });
-  const done = run(join(root, 'node_modules/.bin/vitest'), ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]);
+  const done = run(join(root, 'node_modules/.bin/vitest'), [
+    'run',
+    '--project',
+    project,
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+  ]);
   const counts = none();
   if (existsSync(report)) {
     const { testResults } = JSON.parse(readFileSync(report, 'utf8'));
@@ -106,7 +114,12 @@ function leftBehind() {
   }
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)) {
     const words = readOr(() => readFileSync(`/proc/${pid}/environ`, 'latin1')).split('\0');
-    if (words.includes(`TMPDIR=${tmp}`)) found.push(`process ${pid} ${readOr(() => readlinkSync(`/proc/${pid}/exe`))} (${readOr(() => readFileSync(`/proc/${pid}/cmdline`, 'latin1')).replaceAll('\0', ' ').trim()})`);
+    if (words.includes(`TMPDIR=${tmp}`))
+      found.push(
+        `process ${pid} ${readOr(() => readlinkSync(`/proc/${pid}/exe`))} (${readOr(() => readFileSync(`/proc/${pid}/cmdline`, 'latin1'))
+          .replaceAll('\0', ' ')
+          .trim()})`,
+      );
   }
   return found;
 }
@@ -120,9 +133,7 @@ if (parts.includes('e2e')) results['end-to-end'] = runVitest('e2e');
 
 const left = leftBehind();
 const logNow = kernelLog();
-const alarms = logNow
-  .slice(logNow.lastIndexOf(logBefore.at(-2)) + 1)
-  .filter((line) => KERNEL_ALARM.test(line));
+const alarms = logNow.slice(logNow.lastIndexOf(logBefore.at(-2)) + 1).filter((line) => KERNEL_ALARM.test(line));
 results['left behind'] = { passed: 0, failed: left.length, skipped: 0 };
 results['kernel log'] = { passed: 0, failed: alarms.length, skipped: 0 };
 if (left.length === 0) rmSync(tmp, { recursive: true, force: true });
@@ -131,9 +142,11 @@ const total = none();
 process.stdout.write('\n');
 for (const [name, counts] of Object.entries(results)) {
   for (const key of Object.keys(total)) total[key] += counts[key];
-  if (counts.passed + counts.failed + counts.skipped > 0) process.stdout.write(`${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
+  if (counts.passed + counts.failed + counts.skipped > 0)
+    process.stdout.write(`${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
 }
-for (const line of [...left.map((what) => `left behind: ${what}`), ...alarms.map((what) => `kernel log: ${what}`)]) process.stdout.write(`${line}\n`);
+for (const line of [...left.map((what) => `left behind: ${what}`), ...alarms.map((what) => `kernel log: ${what}`)])
+  process.stdout.write(`${line}\n`);
 const line = `${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}`;
 writeFileSync(join(root, 'build/test-summary.json'), `${JSON.stringify({ ...total, line, results }, null, 2)}\n`);
 process.stdout.write(`${line}\n`);

@@ -15,7 +15,8 @@ const SIZE_PATTERN = /^([+-]?)(\d+(?:\.\d+)?|\.\d+)\s*(?:([KMGT])(?:IB?|B)?|B)?$
  */
 export function parseSize(word: string, option = 'size'): number {
   const match = SIZE_PATTERN.exec(word.trim().toUpperCase());
-  const refuse = (what: string): PloopError => new PloopError('INVALID_ARGUMENT', `${option}: ${what}`, { hint: 'Write a size as 10G, 1.5T, 512M, 64K or in bytes.' });
+  const refuse = (what: string): PloopError =>
+    new PloopError('INVALID_ARGUMENT', `${option}: ${what}`, { hint: 'Write a size as 10G, 1.5T, 512M, 64K or in bytes.' });
   if (!match) throw refuse(`'${word}' is not a size`);
   const [, sign, figure, suffix] = match;
   const bytes = Math.floor(Number(figure) * 1024 ** SUFFIXES.indexOf((suffix ?? '') as (typeof SUFFIXES)[number]));

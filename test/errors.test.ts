@@ -7,10 +7,12 @@ import { ERROR_EXIT_STATUS, isErrorCode, PloopError } from '../src/errors.js';
 const defined = [...readFileSync('csrc/include/ploop/errors.def', 'utf8').matchAll(/^PL_ERROR\((\w+), (\d+), (\d+), "(.+)"\)$/gm)].map(
   ([, code = '', number, status, meaning = '']) => ({ code, number: Number(number), status: Number(status), meaning }),
 );
-const sections = [...readFileSync('docs/errors.md', 'utf8').matchAll(/^## ([A-Z_]+)\n\n([\s\S]*?)(?=\n## |$(?![\s\S]))/gm)].map(([, code = '', text = '']) => ({
-  code,
-  text,
-}));
+const sections = [...readFileSync('docs/errors.md', 'utf8').matchAll(/^## ([A-Z_]+)\n\n([\s\S]*?)(?=\n## |$(?![\s\S]))/gm)].map(
+  ([, code = '', text = '']) => ({
+    code,
+    text,
+  }),
+);
 
 describe('the list of errors', () => {
   it('is not empty and has no number or exit status twice', () => {
@@ -39,7 +41,14 @@ describe('PloopError', () => {
   it('carries code, hint, details, cause and the exit status of its code', () => {
     const cause = new Error('EBUSY');
     const error = new PloopError('MOUNTED', '/dev/loop3 is mounted', { hint: 'Unmount it.', details: { pids: [1] }, cause });
-    expect(error).toMatchObject({ name: 'PloopError', code: 'MOUNTED', message: '/dev/loop3 is mounted', hint: 'Unmount it.', details: { pids: [1] }, cause });
+    expect(error).toMatchObject({
+      name: 'PloopError',
+      code: 'MOUNTED',
+      message: '/dev/loop3 is mounted',
+      hint: 'Unmount it.',
+      details: { pids: [1] },
+      cause,
+    });
     expect(error.exitStatus).toBe(13);
     expect(error).toBeInstanceOf(Error);
   });

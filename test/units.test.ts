@@ -49,7 +49,8 @@ describe('parseSize', () => {
   });
 
   it('names the limit when a size is beyond it', () => {
-    for (const word of ['65T', String(MAX_SIZE_BYTES + 1), '9'.repeat(400)]) expect(refusal(word).message).toContain('beyond the limit of 64T');
+    for (const word of ['65T', String(MAX_SIZE_BYTES + 1), '9'.repeat(400)])
+      expect(refusal(word).message).toContain('beyond the limit of 64T');
   });
 
   it('says how to write a size, with code INVALID_ARGUMENT', () => {

@@ -43,7 +43,9 @@ async function pathsFrom(typed: string): Promise<string[]> {
   try {
     const entries = await readdir(folder, { withFileTypes: true });
     const prefix = typed.includes('/') ? folder : '';
-    return entries.map((entry) => join(prefix, entry.name) + (entry.isDirectory() ? '/' : '')).map((path) => (typed.startsWith('./') ? `./${path}` : path));
+    return entries
+      .map((entry) => join(prefix, entry.name) + (entry.isDirectory() ? '/' : ''))
+      .map((path) => (typed.startsWith('./') ? `./${path}` : path));
   } catch {
     return [];
   }

@@ -16,7 +16,8 @@ function fromParser(error: CommanderError, program: string): PloopError {
 export function toPloopError(error: unknown, program: string, signal: AbortSignal): PloopError {
   if (error instanceof PloopError) return error;
   if (error instanceof CommanderError) return fromParser(error, program);
-  if (signal.aborted) return signal.reason instanceof PloopError ? signal.reason : new PloopError('INTERRUPTED', 'interrupted', { cause: error });
+  if (signal.aborted)
+    return signal.reason instanceof PloopError ? signal.reason : new PloopError('INTERRUPTED', 'interrupted', { cause: error });
   const message = error instanceof Error ? error.message : String(error);
   return new PloopError('INTERNAL', message, { hint: 'This is a defect in ploop. PLOOP_DEBUG=1 shows where it happened.', cause: error });
 }

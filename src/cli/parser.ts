@@ -70,7 +70,10 @@ function fillCommands(root: Parser, commands: readonly Command[], hooks: ParserH
   root.helpCommand('help [command]', 'show the help of a command');
   for (const option of COMMON_OPTIONS) root.addOption(toOption(option));
   for (const command of commands) {
-    const sub = root.command(command.name).summary(command.summary).description(command.description ?? command.summary);
+    const sub = root
+      .command(command.name)
+      .summary(command.summary)
+      .description(command.description ?? command.summary);
     for (const alias of command.aliases ?? []) sub.alias(alias);
     fill(sub, command, hooks);
   }

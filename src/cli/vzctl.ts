@@ -6,7 +6,8 @@ import { runProgram } from './program.js';
 export const vzctlProgram: Program = {
   name: 'vzctl',
   summary: 'control containers that live in ploop images',
-  description: 'Creates, starts, stops and snapshots containers; each has a disk image of its own and is run by an OCI runtime (runc or crun).',
+  description:
+    'Creates, starts, stops and snapshots containers; each has a disk image of its own and is run by an OCI runtime (runc or crun).',
   commands: [],
 };
 

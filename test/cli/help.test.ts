@@ -7,7 +7,9 @@ import { vzlistProgram } from '../../src/cli/vzlist.js';
 import { runMain } from './harness.js';
 
 const programs = [ploopProgram, vzctlProgram, vzlistProgram];
-const commands = programs.flatMap((program) => (program.commands ?? []).map((command) => ({ program, command, title: `${program.name} ${command.name}` })));
+const commands = programs.flatMap((program) =>
+  (program.commands ?? []).map((command) => ({ program, command, title: `${program.name} ${command.name}` })),
+);
 
 describe.each(programs)('$name', (program) => {
   it('shows its version', async () => {

@@ -37,7 +37,11 @@ function failing(error: unknown): Command {
 describe('a command', () => {
   it('gets its arguments and parsed options, and nothing of the common ones', async () => {
     const { command, calls } = recorder();
-    expect(await runMain(programOf(command), ['make', 'd', '--size', '1K', '--no-loop', '--quiet'])).toEqual({ status: 0, stdout: 'made d\n', stderr: '' });
+    expect(await runMain(programOf(command), ['make', 'd', '--size', '1K', '--no-loop', '--quiet'])).toEqual({
+      status: 0,
+      stdout: 'made d\n',
+      stderr: '',
+    });
     expect(calls).toEqual([{ args: { dir: 'd' }, options: { size: 1024, fs: 'ext4', loop: false } }]);
   });
 
@@ -47,11 +51,14 @@ describe('a command', () => {
     expect(calls).toHaveLength(1);
   });
 
-  it.each([[['make', 'd', '--json']], [['--json', 'make', 'd']]])('prints JSON alone with --json before or after its name: %j', async (argv) => {
-    const { stdout, stderr } = await runMain(programOf(recorder().command), argv);
-    expect(JSON.parse(stdout)).toEqual({ made: 'd' });
-    expect(stderr).toBe('');
-  });
+  it.each([[['make', 'd', '--json']], [['--json', 'make', 'd']]])(
+    'prints JSON alone with --json before or after its name: %j',
+    async (argv) => {
+      const { stdout, stderr } = await runMain(programOf(recorder().command), argv);
+      expect(JSON.parse(stdout)).toEqual({ made: 'd' });
+      expect(stderr).toBe('');
+    },
+  );
 
   it('hands on its exit status', async () => {
     const { command } = recorder({ run: () => Promise.resolve(28) });
@@ -101,12 +108,18 @@ describe('a failure', () => {
   const error = new PloopError('MOUNTED', '/mnt is busy', { hint: 'End process 7.', details: { pids: [7] } });
 
   it('is a sentence and a hint on stderr, with the exit status of its code', async () => {
-    expect(await runMain(programOf(failing(error)), ['fail'])).toEqual({ status: 13, stdout: '', stderr: 'prog: /mnt is busy\nEnd process 7.\n' });
+    expect(await runMain(programOf(failing(error)), ['fail'])).toEqual({
+      status: 13,
+      stdout: '',
+      stderr: 'prog: /mnt is busy\nEnd process 7.\n',
+    });
   });
 
   it('is one JSON document on stdout with --json', async () => {
     const { stdout, stderr, status } = await runMain(programOf(failing(error)), ['fail', '--json']);
-    expect(JSON.parse(stdout)).toEqual({ error: { code: 'MOUNTED', message: '/mnt is busy', hint: 'End process 7.', details: { pids: [7] }, exitStatus: 13 } });
+    expect(JSON.parse(stdout)).toEqual({
+      error: { code: 'MOUNTED', message: '/mnt is busy', hint: 'End process 7.', details: { pids: [7] }, exitStatus: 13 },
+    });
     expect({ stderr, status }).toEqual({ stderr: '', status: 13 });
   });
 
@@ -124,6 +137,9 @@ describe('a failure', () => {
 
   it('after an interrupt is INTERRUPTED, 130, whatever was thrown', async () => {
     const signal = AbortSignal.abort(new PloopError('INTERRUPTED', 'interrupted by SIGINT'));
-    expect(await runMain(programOf(failing(new Error('aborted'))), ['fail'], { signal })).toMatchObject({ status: 130, stderr: 'prog: interrupted by SIGINT\n' });
+    expect(await runMain(programOf(failing(new Error('aborted'))), ['fail'], { signal })).toMatchObject({
+      status: 130,
+      stderr: 'prog: interrupted by SIGINT\n',
+    });
   });
 });

@@ -4,6 +4,10 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 
 export function trackedFiles(...folders: string[]): string[] {
-  const list = execFileSync('git', ['-c', 'safe.directory=*', 'ls-files', '-z', '--cached', '--others', '--exclude-standard', '--', ...folders], { encoding: 'utf8' });
+  const list = execFileSync(
+    'git',
+    ['-c', 'safe.directory=*', 'ls-files', '-z', '--cached', '--others', '--exclude-standard', '--', ...folders],
+    { encoding: 'utf8' },
+  );
   return [...new Set(list.split('\0'))].filter((file) => file !== '' && existsSync(file)).toSorted();
 }
