@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Undoing an attachment: unmount everywhere it is mounted, take the device away.
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import type { Attachment } from '../../attach/attachments.js';
+import { mountPointsOf } from '../../attach/mounts.js';
+import { detachAttachment } from '../../attach/ploopd.js';
+import type { RunDirectoryOption } from '../../attach/run-directory.js';
+import { PloopError } from '../../errors.js';
+import { unmountFileSystem } from '../unmount.js';
+import { removeMountPoint } from './places.js';
+
+export type Detachable = Pick<Attachment, 'attachment' | 'device' | 'devno'>;
+
+/** udev and its like open a device for a moment when it changes. */
+const ATTEMPTS = 10;
+const PAUSE_MS = 100;
+
+/** Detaches a device that nothing is mounted from; waits a moment for those who only have a look at it. */
+export async function detachDevice(attachment: Detachable, options: RunDirectoryOption = {}): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await detachAttachment(attachment, { runDir: options.runDir });
+      return;
+    } catch (error) {
+      if (!(error instanceof PloopError) || error.code !== 'MOUNTED' || attempt === ATTEMPTS) throw error;
+      if (attachment.devno !== null && (await mountPointsOf(attachment.devno)).length > 0) throw error;
+    }
+    await sleep(PAUSE_MS);
+  }
+}
+
+/** Unmounts what is mounted from the device, the newest mount first, then detaches it. Answers where it was mounted. */
+export async function unmountAndDetach(
+  attachment: Detachable,
+  options: RunDirectoryOption & { signal?: AbortSignal | undefined } = {},
+): Promise<string[]> {
+  const mountPoints = attachment.devno === null ? [] : (await mountPointsOf(attachment.devno)).toReversed();
+  for (const mountPoint of mountPoints) {
+    await unmountFileSystem(mountPoint, { signal: options.signal });
+    await removeMountPoint(mountPoint, options);
+  }
+  await detachDevice(attachment, options);
+  return mountPoints;
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Growing an image and the file system in it, mounted or not. Run again after an interruption, it does what is missing.
+import { resolve } from 'node:path';
+
+import { findAttachment, type Attachment } from '../../attach/attachments.js';
+import { control, deadDaemon } from '../../attach/control.js';
+import { readMounts } from '../../attach/mounts.js';
+import type { RunDirectoryOption } from '../../attach/run-directory.js';
+import { PloopError } from '../../errors.js';
+import { run } from '../../exec/run.js';
+import { readDescriptor } from '../../image/descriptor.js';
+import { native } from '../../native/index.js';
+import { formatSize, MAX_SIZE_BYTES } from '../../units.js';
+import { checkOnlineGrowth, growFileSystem } from '../grow.js';
+import { isFileSystemType, type FileSystemType } from '../type.js';
+import { readSuperblock } from '../usage.js';
+import { clearAbandoned, withAttached, withMountedDevice } from './temporary.js';
+
+export interface ResizeImageOptions extends RunDirectoryOption {
+  sizeBytes: number;
+  signal?: AbortSignal | undefined;
+}
+
+export interface ResizedImage {
+  oldSizeBytes: number;
+  sizeBytes: number;
+  /** null: the image holds none, or it is attached and not mounted, when it is its user's affair. */
+  grown: FileSystemType | null;
+  mountPoint: string | null;
+}
+
+export async function resizeImage(dir: string, options: ResizeImageOptions): Promise<ResizedImage> {
+  await clearAbandoned(dir, options);
+  const { size: oldSizeBytes, blockSize } = await readDescriptor(dir);
+  const sizeBytes = checkSize(dir, options.sizeBytes, { oldSizeBytes, blockSize });
+  const attachment = await findAttachment(dir, options);
+  const done = attachment === null ? await resizeDetached(dir, sizeBytes, options) : await resizeAttached(attachment, sizeBytes, options);
+  return { oldSizeBytes, sizeBytes, ...done };
+}
+
+/** Rounds up to the block size, as the image does. */
+function checkSize(dir: string, wanted: number, now: { oldSizeBytes: number; blockSize: number }): number {
+  if (!Number.isSafeInteger(wanted) || wanted <= 0)
+    throw new PloopError('INVALID_ARGUMENT', `size: ${wanted} is not a positive number of bytes`);
+  const limit = MAX_SIZE_BYTES * (now.blockSize / 4096);
+  if (wanted > limit) throw new PloopError('INVALID_ARGUMENT', `size: ${wanted} bytes is beyond the limit of ${formatSize(limit)}`);
+  const sizeBytes = Math.ceil(wanted / now.blockSize) * now.blockSize;
+  if (sizeBytes >= now.oldSizeBytes) return sizeBytes;
+  throw new PloopError(
+    'INVALID_ARGUMENT',
+    `size: ${dir} has ${formatSize(now.oldSizeBytes)} (${now.oldSizeBytes} bytes) and cannot shrink to ${formatSize(sizeBytes)}`,
+    {
+      hint: 'Give a larger size. To give unused space back to the host, use: ploop compact.',
+      details: { sizeBytes: now.oldSizeBytes },
+    },
+  );
+}
+
+type Done = Pick<ResizedImage, 'grown' | 'mountPoint'>;
+
+async function resizeDetached(dir: string, sizeBytes: number, options: ResizeImageOptions): Promise<Done> {
+  const { runDir, signal } = options;
+  await native.resize(dir, sizeBytes);
+  return withAttached(
+    dir,
+    async ({ device }) => {
+      const type = (await readSuperblock(device))?.type ?? null;
+      if (type === 'ext4') await growFileSystem(device, { type, signal });
+      if (type === 'xfs') {
+        await withMountedDevice(device, (mountPoint) => growFileSystem(device, { type, mountPoint, signal }), { type, runDir, signal });
+      }
+      return { grown: type, mountPoint: null };
+    },
+    { runDir, signal },
+  );
+}
+
+async function resizeAttached(attachment: Attachment, sizeBytes: number, options: ResizeImageOptions): Promise<Done> {
+  const { device, directory } = attachment;
+  if (!attachment.live) throw deadDaemon(attachment);
+  if (attachment.readOnly)
+    throw new PloopError('READ_ONLY', `${directory} is attached read-only`, { hint: 'Detach it, or mount it writable, then resize.' });
+  const mount = (await readMounts()).find((entry) => entry.devno === attachment.devno && entry.root === '/');
+  const type = mount !== undefined && isFileSystemType(mount.type) ? mount.type : null;
+  if (mount !== undefined && mount.options.split(',').includes('ro')) {
+    throw new PloopError('READ_ONLY', `${directory} is mounted read-only on ${mount.mountPoint}`, {
+      hint: `Unmount it first: ploop umount ${resolve(directory)}`,
+    });
+  }
+  if (type !== null) await checkOnlineGrowth(type);
+  await control(attachment, 'resize', { size: sizeBytes }, { signal: options.signal });
+  if (device !== null) await run('losetup', ['--set-capacity', device]);
+  if (type === null || mount === undefined || device === null) return { grown: null, mountPoint: null };
+  await growFileSystem(device, { type, mountPoint: mount.mountPoint, signal: options.signal });
+  return { grown: type, mountPoint: mount.mountPoint };
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attaching (and mounting) a detached image for the time of one piece of work. Always undone: at once when the work ends,
+// fails or is interrupted; by the next command when this process is killed.
+import { attachmentsOf, type Attachment } from '../../attach/attachments.js';
+import { attachImage } from '../../attach/ploopd.js';
+import type { RunDirectoryOption } from '../../attach/run-directory.js';
+import { PloopError } from '../../errors.js';
+import { readDescriptor } from '../../image/descriptor.js';
+import { mountFileSystem } from '../mount.js';
+import type { FileSystemType } from '../type.js';
+import { unmountFileSystem } from '../unmount.js';
+import { detachDevice, unmountAndDetach } from './detach.js';
+import { placeMarker, readMarker, removeMarker } from './marker.js';
+import { makeMountPoint, removeMountPoint } from './places.js';
+
+export interface TemporaryOptions extends RunDirectoryOption {
+  readOnly?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface TemporaryDevice {
+  device: string;
+  sizeBytes: number;
+}
+
+/** Attaches, does the work on the device, detaches. BUSY while another command does the same. */
+export async function withAttached<T>(
+  dir: string,
+  work: (device: TemporaryDevice) => Promise<T>,
+  options: TemporaryOptions = {},
+): Promise<T> {
+  const { id } = await readDescriptor(dir);
+  await clearAbandoned(dir, options);
+  if (!(await placeMarker(id, options))) throw await busy(dir, id, options);
+  try {
+    const attached = await attachImage(dir, { runDir: options.runDir, readOnly: options.readOnly, signal: options.signal });
+    const { device, sizeBytes } = attached;
+    return await finallyUndo(
+      async () => {
+        if (device === null) throw new PloopError('DAEMON', `ploopd gave no device for ${dir}`);
+        return work({ device, sizeBytes });
+      },
+      () => detachDevice(attached, options),
+    );
+  } catch (error) {
+    // An attach that was interrupted may have come about all the same.
+    if (error instanceof PloopError && error.code === 'INTERRUPTED') await undoAttachments(dir, options);
+    throw error;
+  } finally {
+    await removeMarker(id, options);
+  }
+}
+
+/** Mounts a device where only root sees it, does the work on the mount point, unmounts. */
+export async function withMountedDevice<T>(
+  device: string,
+  work: (mountPoint: string) => Promise<T>,
+  options: TemporaryOptions & { type: FileSystemType },
+): Promise<T> {
+  const place = await makeMountPoint(`temporary-${process.pid}-${device.replaceAll('/', '_')}`, options);
+  try {
+    const { mountPoint } = await mountFileSystem(device, place, options);
+    return await finallyUndo(
+      () => work(mountPoint),
+      () => unmountFileSystem(mountPoint),
+    );
+  } finally {
+    await removeMountPoint(place, options);
+  }
+}
+
+/** Takes away what a killed command left attached for its own purposes; says BUSY while that command still runs. */
+export async function clearAbandoned(dir: string, options: RunDirectoryOption = {}): Promise<void> {
+  const { id } = await readDescriptor(dir);
+  const owner = await readMarker(id, options);
+  if (owner === undefined) return;
+  if (owner.alive) throw await busy(dir, id, options);
+  await undoAttachments(dir, options);
+  await removeMarker(id, options);
+}
+
+async function undoAttachments(dir: string, options: RunDirectoryOption): Promise<void> {
+  const tops = (await attachmentsOf(dir, options)).filter((one: Attachment) => one.snapshot === null);
+  for (const attachment of tops) await unmountAndDetach(attachment, { runDir: options.runDir });
+}
+
+async function busy(dir: string, imageId: string, options: RunDirectoryOption): Promise<PloopError> {
+  const owner = await readMarker(imageId, options);
+  const who = owner === undefined ? 'another command' : `pid ${owner.pid} (${owner.command})`;
+  return new PloopError('BUSY', `${dir} is in use by ${who}`, {
+    hint: 'Wait until that command has ended.',
+    details: { pid: owner?.pid ?? null },
+  });
+}
+
+/** Like try/finally, but a failing undo does not hide why the work failed. */
+async function finallyUndo<T>(work: () => Promise<T>, undo: () => Promise<unknown>): Promise<T> {
+  let result: T;
+  try {
+    result = await work();
+  } catch (error) {
+    await undo().catch(() => undefined);
+    throw error;
+  }
+  await undo();
+  return result;
+}
