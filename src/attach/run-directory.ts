@@ -9,6 +9,6 @@ export interface RunDirectoryOption {
 }
 
 export function runDirectory(options: RunDirectoryOption = {}): string {
-  const fromEnvironment = process.env['PLOOP_RUN_DIR'];
-  return resolve(options.runDir ?? (fromEnvironment === undefined || fromEnvironment === '' ? '/run/ploop' : fromEnvironment));
+  const chosen = [options.runDir, process.env['PLOOP_RUN_DIR']].find((word) => word !== undefined && word !== '');
+  return resolve(chosen ?? '/run/ploop');
 }

@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The `ploop` program: its table of commands, one file each in ploop/.
 import type { Program } from './command.js';
+import { attachCommand } from './ploop/attach.js';
+import { checkCommand } from './ploop/check.js';
+import { createCommand } from './ploop/create.js';
+import { detachCommand } from './ploop/detach.js';
+import { infoCommand } from './ploop/info.js';
+import { listCommand } from './ploop/list.js';
+import { mapCommand } from './ploop/map.js';
+import { snapshotCommand } from './ploop/snapshot.js';
+import { snapshotDeleteCommand } from './ploop/snapshot-delete.js';
+import { snapshotListCommand } from './ploop/snapshot-list.js';
+import { snapshotSwitchCommand } from './ploop/snapshot-switch.js';
 import { runProgram } from './program.js';
 
 export const ploopProgram: Program = {
@@ -9,7 +20,19 @@ export const ploopProgram: Program = {
   description:
     'Keeps disk images in plain files, as thin layers on top of each other, and turns them into block devices and mounted file systems. ' +
     'An image is a directory. Sizes are written as 10G, 512M, 64K or in bytes; snapshots are named by id, unique id prefix or name.',
-  commands: [],
+  commands: [
+    createCommand,
+    infoCommand,
+    listCommand,
+    attachCommand,
+    detachCommand,
+    snapshotCommand,
+    snapshotListCommand,
+    snapshotSwitchCommand,
+    snapshotDeleteCommand,
+    checkCommand,
+    mapCommand,
+  ],
 };
 
 export async function run(): Promise<void> {

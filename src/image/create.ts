@@ -46,7 +46,8 @@ export async function createImage(dir: string, options: CreateImageOptions): Pro
 }
 
 /** Removes a detached image: its descriptor first, then its layers, then the directory unless it holds something else. */
-export async function removeImage(dir: string): Promise<void> {
+export async function removeImage(dir: string, options: { keepDirectory?: boolean } = {}): Promise<void> {
+  checkOptions('remove', options, ['keepDirectory']);
   const path = resolve(checkPath('remove: dir', dir));
   await readDescriptor(path).catch((error: unknown) => {
     // A damaged image can be removed, too; what is not an image is left alone.
@@ -56,6 +57,7 @@ export async function removeImage(dir: string): Promise<void> {
     throw new PloopError('BUSY', `${path} is in use`, { hint: `Detach it first: ploop detach ${path}` });
   }
   await removeFiles(path);
+  if (options.keepDirectory === true) return;
   await rmdir(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOTEMPTY') throw new PloopError('IO', `cannot remove ${path}: ${error.code ?? error.message}`, { cause: error });
   });

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// `ploop info`: sizes, what the host spends and could get back, layers, snapshots, where it is attached.
+import { describeImage, type AttachmentDescription, type ImageDescription, type LayerDescription } from '../../attach/describe.js';
+import { imageFileSystem, type ImageFileSystem } from '../../filesystem/image/usage.js';
+import { formatSize } from '../../units.js';
+import type { Command, Context, ParsedArguments } from '../command.js';
+import { renderFacts, renderTable } from '../table.js';
+import { IMAGE_ARGUMENT, runDirOption, word } from './image-argument.js';
+
+export const infoCommand: Command = {
+  name: 'info',
+  summary: 'show sizes, layers, snapshots and where an image is attached',
+  arguments: [IMAGE_ARGUMENT],
+  examples: [['ploop info /vz/web', 'what the disk holds, costs and could give back']],
+  run: info,
+};
+
+async function info(ctx: Context, args: ParsedArguments): Promise<void> {
+  const dir = word(args, 'dir');
+  const image = await describeImage(dir, runDirOption(ctx));
+  const fileSystem = await imageFileSystem(dir, runDirOption(ctx));
+  const reclaimableBytes = fileSystem === null ? null : Math.max(0, image.hostBytes - fileSystem.usage.usedBytes);
+  ctx.result({ ...image, fileSystem, reclaimableBytes }, render(image, fileSystem, reclaimableBytes));
+}
+
+function render(image: ImageDescription, fileSystem: ImageFileSystem | null, reclaimableBytes: number | null): string {
+  const facts = renderFacts([
+    ['image', image.id],
+    ['label', image.label],
+    ['created', image.created],
+    ['size', `${formatSize(image.sizeBytes)} in blocks of ${formatSize(image.blockSizeBytes)}`],
+    ['file system', fileSystemText(image, fileSystem)],
+    ['host spends', `${formatSize(image.hostBytes)} in ${image.layers.length === 1 ? '1 layer' : `${image.layers.length} layers`}`],
+    ['reclaimable', reclaimableBytes === null ? null : reclaimableText(image, reclaimableBytes)],
+    ...image.attachments.map((one) => ['attached', attachmentText(one)] as const),
+    ['attached', image.attachments.length === 0 ? 'no' : null],
+  ]);
+  return `${image.directory}\n${facts}\n\n${layerTable(image)}`;
+}
+
+function fileSystemText(image: ImageDescription, fileSystem: ImageFileSystem | null): string {
+  if (fileSystem === null) return image.fs === 'none' ? 'none that ploop made or knows' : `${image.fs} (cannot be read now)`;
+  const { usedBytes, freeBytes, totalBytes, source } = fileSystem.usage;
+  const when = source === 'mounted' ? '' : ' (as of the last unmount)';
+  return `${fileSystem.type}: ${formatSize(usedBytes)} used, ${formatSize(freeBytes)} free of ${formatSize(totalBytes)}${when}`;
+}
+
+function reclaimableText(image: ImageDescription, bytes: number): string {
+  const held = image.snapshots.length;
+  if (held > 0) return `at most ${formatSize(bytes)}, part of it by deleting ${held === 1 ? 'the snapshot' : 'snapshots'}`;
+  return `at most ${formatSize(bytes)}, by: ploop compact ${image.directory}`;
+}
+
+function attachmentText(one: AttachmentDescription): string {
+  const what = one.snapshot === null ? '' : `snapshot ${one.snapshot.slice(0, 8)} `;
+  const device = one.device ?? 'without a device';
+  const mounted = one.mountPoints.length === 0 ? ', not mounted' : `, mounted on ${one.mountPoints.join(', ')}`;
+  const state = one.state === 'running' ? '' : `, ${one.state === 'dead' ? 'its ploopd is gone' : one.state}`;
+  return `${what}${device}${one.readOnly ? ', read-only' : ''}${mounted}, since ${one.since}, ploopd pid ${one.keeper}${state}`;
+}
+
+function layerTable(image: ImageDescription): string {
+  const names = new Map(image.snapshots.map((one) => [one.id, one.name]));
+  const role = (layer: LayerDescription): string => {
+    if (layer.top) return 'top';
+    if (layer.snapshot === null) return 'kept for others';
+    const name = names.get(layer.snapshot);
+    return `snapshot ${layer.snapshot.slice(0, 8)}${name ? ` (${name})` : ''}`;
+  };
+  const rows = image.layers.map((layer) => [
+    layer.id.slice(0, 8),
+    layer.parent?.slice(0, 8) ?? '-',
+    formatSize(layer.ownedBytes),
+    formatSize(layer.hostBytes),
+    role(layer),
+  ]);
+  return renderTable(
+    [{ title: 'LAYER' }, { title: 'PARENT' }, { title: 'OWNS', right: true }, { title: 'HOST', right: true }, { title: 'WHAT' }],
+    rows,
+  );
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// A new image with a file system on it, and files in that: all of it, or nothing is left.
+import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+
+import type { RunDirectoryOption } from '../../attach/run-directory.js';
+import { PloopError } from '../../errors.js';
+import { createImage, removeImage } from '../../image/create.js';
+import type { ImageDescriptor } from '../../image/descriptor.js';
+import { checkOptions } from '../../native/arguments.js';
+import type { FileSystemType } from '../type.js';
+import { checkFormat, formatImage } from './format.js';
+
+export interface NewImageOptions extends RunDirectoryOption {
+  sizeBytes: number;
+  blockSizeBytes?: number | undefined;
+  /** Of the image and of its file system: at most 16 bytes with ext4, 12 with xfs, 63 without a file system. */
+  label?: string | undefined;
+  /** Default ext4. */
+  fs?: FileSystemType | 'none' | undefined;
+  /** A tar archive or a directory that the new file system is filled from. */
+  from?: string | undefined;
+  /** Bytes of `from` done and to do. */
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+const OPTIONS = ['runDir', 'sizeBytes', 'blockSizeBytes', 'label', 'fs', 'from', 'onProgress', 'signal'];
+
+/** `dir` must not exist or be empty. On failure and on interruption it is as it was before. */
+export async function newImage(dir: string, options: NewImageOptions): Promise<ImageDescriptor> {
+  checkOptions('create', options, OPTIONS);
+  const { sizeBytes, blockSizeBytes, label, from, onProgress, signal, runDir } = options;
+  const fs = options.fs ?? 'ext4';
+  if (fs === 'none' && from !== undefined)
+    throw new PloopError('INVALID_ARGUMENT', 'from: an image without a file system cannot be filled');
+  const source = fs === 'none' ? undefined : await checkFormat({ type: fs, sizeBytes, label, from });
+  const wasThere = (await stat(dir).catch(() => null)) !== null;
+  const descriptor = await createImage(dir, { sizeBytes, blockSizeBytes, label, fs });
+  if (fs === 'none') return descriptor;
+  try {
+    await formatImage(dir, { type: fs, label, from: source, onProgress, signal, runDir });
+  } catch (error) {
+    await removeImage(dir, { keepDirectory: wasThere }).catch((left: unknown) => {
+      throw new PloopError('BUSY', `${text(error)}; and ${resolve(dir)} could not be removed again: ${text(left)}`, { cause: error });
+    });
+    throw error;
+  }
+  return descriptor;
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// A snapshot whose file system is as after a clean sync: a mounted one is frozen while it is taken, and thawed whatever happens.
+import { mountPointsOf } from '../../attach/mounts.js';
+import { takeSnapshot, type TakenSnapshot, type TakeSnapshotOptions } from '../../attach/operations.js';
+import { withFrozen } from '../freeze.js';
+
+export interface ConsistentSnapshot extends TakenSnapshot {
+  /** How long the file system was frozen; null when it was not mounted. */
+  frozenMs: number | null;
+}
+
+export async function consistentSnapshot(dir: string, options: Omit<TakeSnapshotOptions, 'frozen'> = {}): Promise<ConsistentSnapshot> {
+  let frozenMs: number | null = null;
+  const taken = await takeSnapshot(dir, {
+    ...options,
+    frozen: async (attachment, work) => {
+      // Every mount of a device shows the same file system: freezing one of them is enough.
+      const [mountPoint] = attachment.devno === null ? [] : await mountPointsOf(attachment.devno);
+      if (mountPoint === undefined) return work();
+      const done = await withFrozen(mountPoint, work, { signal: options.signal });
+      frozenMs = done.frozenMs;
+      return done.result;
+    },
+  });
+  return { ...taken, frozenMs };
+}
