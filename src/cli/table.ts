@@ -7,8 +7,8 @@ export interface Column {
   right?: boolean;
 }
 
-export function renderTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
-  const all = [columns.map((column) => column.title), ...rows];
+export function table(columns: readonly Column[], rows: readonly (readonly string[])[], header = true): string {
+  const all = header ? [columns.map((column) => column.title), ...rows] : rows;
   const widths = columns.map((_, at) => Math.max(...all.map((row) => (row[at] ?? '').length)));
   const line = (row: readonly string[]): string =>
     columns

@@ -4,7 +4,7 @@ import { describeImage, type AttachmentDescription, type ImageDescription, type 
 import { imageFileSystem, type ImageFileSystem } from '../../filesystem/image/usage.js';
 import { formatSize } from '../../units.js';
 import type { Command, Context, ParsedArguments } from '../command.js';
-import { renderFacts, renderTable } from '../table.js';
+import { renderFacts, table } from '../table.js';
 import { IMAGE_ARGUMENT, runDirOption, word } from './image-argument.js';
 
 export const infoCommand: Command = {
@@ -74,7 +74,7 @@ function layerTable(image: ImageDescription): string {
     formatSize(layer.hostBytes),
     role(layer),
   ]);
-  return renderTable(
+  return table(
     [{ title: 'LAYER' }, { title: 'PARENT' }, { title: 'OWNS', right: true }, { title: 'HOST', right: true }, { title: 'WHAT' }],
     rows,
   );

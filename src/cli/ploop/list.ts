@@ -3,7 +3,7 @@
 import { listAttachments } from '../../attach/attachments.js';
 import { withMountPoints } from '../../attach/describe.js';
 import type { Command, Context } from '../command.js';
-import { renderTable } from '../table.js';
+import { table } from '../table.js';
 import { runDirOption } from './image-argument.js';
 
 export const listCommand: Command = {
@@ -25,7 +25,7 @@ async function list(ctx: Context): Promise<void> {
     one.since,
   ]);
   const titles = ['DEVICE', 'STATE', 'MODE', 'SNAPSHOT', 'IMAGE', 'MOUNTED ON', 'SINCE'];
-  const text = renderTable(
+  const text = table(
     titles.map((title) => ({ title })),
     rows,
   );

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 
 import { listSnapshots, type Snapshot } from '../../image/snapshots.js';
 import type { Command, Context, ParsedArguments } from '../command.js';
-import { renderTable } from '../table.js';
+import { table } from '../table.js';
 import { IMAGE_ARGUMENT, word } from './image-argument.js';
 
 export const snapshotListCommand: Command = {
@@ -31,7 +31,7 @@ export function renderSnapshots(snapshots: readonly Snapshot[]): string {
     one.name ?? '-',
     one.description ?? '',
   ]);
-  return renderTable(
+  return table(
     titles.map((title) => ({ title })),
     rows,
   );
