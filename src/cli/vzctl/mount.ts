@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// vzctl mount, umount, compact: a container's file system from outside.
+import { compactContainer } from '../../container/compact.js';
+import { mountContainer, unmountContainer } from '../../container/mount.js';
+import { formatSize } from '../../units.js';
+import type { Command } from '../command.js';
+import { CTID, ctidOf, rootsOf, VZ_ROOT } from './options.js';
+
+export const mountCommand: Command = {
+  name: 'mount',
+  summary: "mount a stopped container's file system",
+  arguments: [CTID],
+  options: [VZ_ROOT],
+  examples: [['vzctl mount 101', 'on /vz/root/101']],
+  async run(ctx, args, options) {
+    const ctid = ctidOf(args);
+    const { mountPoint } = await mountContainer(ctid, { ...rootsOf(options), signal: ctx.signal });
+    ctx.result({ ctid, mountPoint }, `Container ${ctid} is mounted on ${mountPoint}`);
+  },
+};
+
+export const umountCommand: Command = {
+  name: 'umount',
+  aliases: ['unmount'],
+  summary: "unmount a stopped container's file system",
+  arguments: [CTID],
+  options: [VZ_ROOT],
+  examples: [['vzctl umount 101', 'undo vzctl mount 101']],
+  async run(ctx, args, options) {
+    const ctid = ctidOf(args);
+    await unmountContainer(ctid, { ...rootsOf(options), signal: ctx.signal });
+    ctx.result({ ctid, mountPoint: null }, `Container ${ctid} is unmounted`);
+  },
+};
+
+export const compactCommand: Command = {
+  name: 'compact',
+  summary: 'give the space of deleted files back to the host',
+  description: 'Works on a running, a mounted and a stopped container.',
+  arguments: [CTID],
+  options: [VZ_ROOT],
+  examples: [['vzctl compact 101', 'trim, punch and truncate']],
+  async run(ctx, args, options) {
+    const bar = ctx.progress('Compacting');
+    const onProgress = (done: number, total: number): void => bar.update(done, total);
+    const done = await compactContainer(ctidOf(args), { ...rootsOf(options), onProgress, signal: ctx.signal }).finally(() => bar.end());
+    ctx.result(
+      done,
+      `Container ${done.ctid}: the host spends ${formatSize(done.hostBytesAfter)}, before ${formatSize(done.hostBytesBefore)}`,
+    );
+  },
+};

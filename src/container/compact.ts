@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Giving a container's unused space back to the host, running or not.
+
+import { compactImage, type CompactedImage } from '../filesystem/image/compact.js';
+import { requireContainer } from './locate.js';
+import { withContainerLock } from './lock.js';
+import type { VzRootOptions } from './roots.js';
+
+export interface CompactContainerOptions extends VzRootOptions {
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export async function compactContainer(ctid: string, options: CompactContainerOptions = {}): Promise<CompactedImage & { ctid: string }> {
+  const { paths } = await requireContainer(ctid, options);
+  const { onProgress, signal } = options;
+  return withContainerLock(paths, 'vzctl compact', async () => ({
+    ctid,
+    ...(await compactImage(paths.imageDir, { runDir: paths.roots.runDir, onProgress, signal })),
+  }));
+}

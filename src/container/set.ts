@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Changing a container's settings. The disk grows first: when that fails, nothing has changed.
+
+import { resizeImage } from '../filesystem/image/resize.js';
+import { writeConfig } from './config.js';
+import { checkHostname } from './create.js';
+import { requireContainer } from './locate.js';
+import { withContainerLock } from './lock.js';
+import type { VzRootOptions } from './roots.js';
+
+export interface SetContainerOptions extends VzRootOptions {
+  /** Only growth is possible. */
+  diskspaceBytes?: number | undefined;
+  /** Counts from the next start on. */
+  hostname?: string | undefined;
+  onboot?: 'yes' | 'no' | undefined;
+  description?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface ChangedSettings {
+  ctid: string;
+  changed: { key: string; value: string }[];
+}
+
+export async function setContainer(ctid: string, options: SetContainerOptions): Promise<ChangedSettings> {
+  const { paths } = await requireContainer(ctid, options);
+  const { diskspaceBytes, hostname, onboot, description, signal } = options;
+  if (hostname !== undefined) checkHostname(hostname);
+  return withContainerLock(paths, 'vzctl set', async () => {
+    // Under the lock: another command may have written it meanwhile.
+    const { config } = await requireContainer(ctid, options);
+    const changed: { key: string; value: string }[] = [];
+    const change = (key: string, value: string | undefined): void => {
+      if (value === undefined) return;
+      config.set(key, value);
+      changed.push({ key, value });
+    };
+    change('HOSTNAME', hostname);
+    change('ONBOOT', onboot);
+    change('DESCRIPTION', description);
+    if (diskspaceBytes !== undefined) {
+      const { sizeBytes } = await resizeImage(paths.imageDir, { runDir: paths.roots.runDir, sizeBytes: diskspaceBytes, signal });
+      change('DISKSPACE', `${sizeBytes / 1024}:${sizeBytes / 1024}`);
+    }
+    await writeConfig(paths.confFile, config);
+    return { ctid, changed };
+  });
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Snapshots of a container's disk. Taking one needs no stop: the file system is frozen for the moment it takes.
+// Going back and deleting need the container stopped and unmounted.
+
+import { deleteSnapshot, type NamedSnapshot, switchToSnapshot, type TakenSnapshot } from '../attach/operations.js';
+import { PloopError } from '../errors.js';
+import { listSnapshots, type Snapshot } from '../image/snapshots.js';
+import { requireContainer } from './locate.js';
+import { withContainerLock } from './lock.js';
+import type { ContainerPaths, VzRootOptions } from './roots.js';
+import { isMounted, requireStopped } from './state.js';
+import { snapshotContainerImage } from './storage.js';
+
+export interface SnapshotContainerOptions extends VzRootOptions {
+  name?: string | undefined;
+  description?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export async function snapshotContainer(ctid: string, options: SnapshotContainerOptions = {}): Promise<TakenSnapshot> {
+  const { paths } = await requireContainer(ctid, options);
+  return withContainerLock(paths, 'vzctl snapshot', () => snapshotContainerImage(paths, options));
+}
+
+export async function listContainerSnapshots(ctid: string, options: VzRootOptions = {}): Promise<Snapshot[]> {
+  const { paths } = await requireContainer(ctid, options);
+  return listSnapshots(paths.imageDir);
+}
+
+/** `key`: id, unique prefix or name. What was written since the snapshot is lost. */
+export async function switchContainerToSnapshot(ctid: string, key: string, options: VzRootOptions = {}): Promise<NamedSnapshot> {
+  const { paths } = await requireContainer(ctid, options);
+  return withContainerLock(paths, 'vzctl snapshot-switch', async () => {
+    await requireUnused(paths, 'going back to a snapshot needs it stopped');
+    return switchToSnapshot(paths.imageDir, key, { runDir: paths.roots.runDir });
+  });
+}
+
+export interface DeleteContainerSnapshotOptions extends VzRootOptions {
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export async function deleteContainerSnapshot(
+  ctid: string,
+  key: string,
+  options: DeleteContainerSnapshotOptions = {},
+): Promise<NamedSnapshot> {
+  const { paths } = await requireContainer(ctid, options);
+  return withContainerLock(paths, 'vzctl snapshot-delete', async () => {
+    await requireUnused(paths, 'deleting a snapshot needs it stopped');
+    const { onProgress, signal } = options;
+    return deleteSnapshot(paths.imageDir, key, { runDir: paths.roots.runDir, onProgress, signal });
+  });
+}
+
+async function requireUnused(paths: ContainerPaths, doing: string): Promise<void> {
+  await requireStopped(paths, doing);
+  if (!(await isMounted(paths))) return;
+  throw new PloopError('MOUNTED', `container ${paths.ctid} is mounted on ${paths.mountPoint}; ${doing.replace(' stopped', ' unmounted')}`, {
+    hint: `Unmount it first: vzctl umount ${paths.ctid}`,
+  });
+}

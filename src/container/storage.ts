@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// A container's disk: one ploop image, mounted on the container's mount point while it runs. Everything the container
+// folder does to images goes through here.
+
+import { mkdir } from 'node:fs/promises';
+
+import { attachmentsOf, findAttachment } from '../attach/attachments.js';
+import { attachedError } from '../attach/operations.js';
+import { PloopError } from '../errors.js';
+import { newImage } from '../filesystem/image/create.js';
+import { unmountAndDetach } from '../filesystem/image/detach.js';
+import { mountImage } from '../filesystem/image/mount.js';
+import { consistentSnapshot, type ConsistentSnapshot } from '../filesystem/image/snapshot.js';
+import { clearAbandoned } from '../filesystem/image/temporary.js';
+import { unmountImage } from '../filesystem/image/unmount.js';
+import type { ContainerPaths, VzRoots } from './roots.js';
+import { isMounted } from './state.js';
+
+export interface BuildImageOptions {
+  /** Path of the tarball. */
+  template: string;
+  fs: 'ext4' | 'xfs';
+  sizeBytes: number;
+  roots: VzRoots;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export async function buildContainerImage(dir: string, options: BuildImageOptions): Promise<void> {
+  const { template, fs, sizeBytes, roots, onProgress, signal } = options;
+  await mkdir(roots.runDir, { recursive: true, mode: 0o755 });
+  await newImage(dir, { runDir: roots.runDir, sizeBytes, fs, from: template, onProgress, signal });
+}
+
+/** Mounted already is fine; a mount whose ploopd was killed is made anew. */
+export async function mountContainerImage(paths: ContainerPaths, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+  const { runDir } = paths.roots;
+  if (await isMounted(paths)) {
+    const attachment = await findAttachment(paths.imageDir, { runDir });
+    if (attachment === null) throw strangeMount(paths);
+    if (attachment.live) return;
+    await unmountImage(paths.mountPoint, { runDir });
+  }
+  await mkdir(paths.mountPoint, { recursive: true, mode: 0o700 });
+  await mountImage(paths.imageDir, { runDir, mountPoint: paths.mountPoint, signal: options.signal });
+}
+
+/** Unmounts and detaches; MOUNTED, with the processes, when something on the host uses it. */
+export async function unmountContainerImage(paths: ContainerPaths): Promise<void> {
+  await unmountImage(paths.mountPoint, { runDir: paths.roots.runDir });
+}
+
+export async function snapshotContainerImage(
+  paths: ContainerPaths,
+  options: { name?: string | undefined; description?: string | undefined; signal?: AbortSignal | undefined },
+): Promise<ConsistentSnapshot> {
+  const { name, description, signal } = options;
+  return consistentSnapshot(paths.imageDir, { runDir: paths.roots.runDir, name, description, signal });
+}
+
+/** Before the directory is removed: nothing of the image may be attached. What a killed command left attached is detached. */
+export async function releaseImage(dir: string, roots: VzRoots): Promise<void> {
+  const { runDir } = roots;
+  await clearAbandoned(dir, { runDir }).catch((error: unknown) => {
+    // No image there, or a damaged one: nothing to clear.
+    if (!(error instanceof PloopError) || error.code === 'BUSY') throw error;
+  });
+  for (const attachment of await attachmentsOf(dir, { runDir })) {
+    if (attachment.live) throw await attachedError(dir, attachment, 'removing it');
+    await unmountAndDetach(attachment, { runDir });
+  }
+}
+
+function strangeMount(paths: ContainerPaths): PloopError {
+  return new PloopError('MOUNTED', `something that is not the image of container ${paths.ctid} is mounted on ${paths.mountPoint}`, {
+    hint: `Unmount it first: umount ${paths.mountPoint}`,
+  });
+}
