@@ -5,6 +5,7 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
   blkid: 'util-linux',
   blockdev: 'util-linux',
   bunzip2: 'bzip2',
+  busybox: 'busybox-static',
   bzip2: 'bzip2',
   cp: 'coreutils',
   crun: 'crun',

@@ -4,6 +4,7 @@
 import { findAttachment, type Attachment } from '../../attach/attachments.js';
 import { control, deadDaemon } from '../../attach/control.js';
 import { readMounts } from '../../attach/mounts.js';
+import { whileDetached } from '../../attach/operations.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
 import { native, type NativeCompactResult } from '../../native/index.js';
@@ -96,7 +97,8 @@ async function trimBoth(mountPoint: string, type: FileSystemType, signal: AbortS
 }
 
 async function compact(dir: string, attachment: Attachment | null, options: CompactImageOptions): Promise<NativeCompactResult> {
-  const { onProgress, signal } = options;
+  const { onProgress, signal, runDir } = options;
   if (attachment !== null) return control(attachment, 'compact', {}, { onProgress, signal, timeoutMs: 0 });
-  return native.compact(dir, { ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) });
+  const work = { ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
+  return whileDetached(dir, () => native.compact(dir, work), { runDir, doing: 'compacting' });
 }

@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import { findAttachment, type Attachment } from '../../attach/attachments.js';
 import { control, deadDaemon } from '../../attach/control.js';
 import { readMounts } from '../../attach/mounts.js';
+import { whileDetached } from '../../attach/operations.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
 import { run } from '../../exec/run.js';
@@ -60,7 +61,7 @@ type Done = Pick<ResizedImage, 'grown' | 'mountPoint'>;
 
 async function resizeDetached(dir: string, sizeBytes: number, options: ResizeImageOptions): Promise<Done> {
   const { runDir, signal } = options;
-  await native.resize(dir, sizeBytes);
+  await whileDetached(dir, () => native.resize(dir, sizeBytes), { runDir, doing: 'resizing' });
   return withAttached(
     dir,
     async ({ device }) => {
