@@ -24,12 +24,12 @@ const PACKAGES = [
   ['util-linux', 'run', 'fstrim, fsfreeze, unshare'],
   ['tar', 'run', 'root file systems from tarballs'],
   ['gzip', 'run', 'compressed templates'],
+  ['bzip2', 'run', 'compressed templates'],
   ['xz-utils', 'run', 'compressed templates'],
   ['zstd', 'run', 'compressed templates'],
   ['runc', 'run', 'container runtime for cgroup v1 and hybrid hosts'],
   ['crun', 'run', 'container runtime for cgroup v2 hosts'],
   ['iproute2', 'run', 'network of containers'],
-  ['procps', 'run', 'processes that keep a mount busy'],
   ['busybox-static', 'run', 'the built-in template of the demo'],
   ['mmdebstrap', 'test', 'a real Debian root file system'],
   ['fio', 'test', 'verified random reads and writes'],
@@ -48,10 +48,17 @@ function fail(text) {
   process.exit(1);
 }
 
-/** Runs with output on stderr, so that stdout stays what was asked for. */
+/** Runs a program; what it says is shown only when it fails. */
 function run(program, args, env = {}) {
-  const done = spawnSync(program, args, { cwd: root, stdio: ['ignore', 2, 2], env: { ...process.env, ...env } });
+  const done = spawnSync(program, args, {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    encoding: 'utf8',
+    maxBuffer: 2 ** 28,
+    env: { ...process.env, ...env },
+  });
   if (done.error) fail(`${program}: ${done.error.message}`);
+  if (done.status !== 0) process.stderr.write(done.stdout + done.stderr);
   return done.status === 0;
 }
 
@@ -121,6 +128,7 @@ function build() {
   const program = (name) => join(root, 'node_modules/.bin', name);
   dropForeignBuild(join(root, 'build/native'));
   dropForeignBuild(join(root, 'build/asan'));
+  if (!existsSync(join(root, 'build/native/CMakeCache.txt'))) say('building');
   if (!run(program('cmake-js'), ['build', '--out', 'build/native', '--log-level', 'warn', '--parallel', '2']))
     fail('the native build failed');
   if (!run(program('tsc'), ['-p', 'tsconfig.build.json'])) fail('the TypeScript build failed');
