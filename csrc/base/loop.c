@@ -59,6 +59,11 @@ void pl_loop_stop(struct pl_loop *loop)
 	loop->stop = true;
 }
 
+int pl_loop_hold_fds(struct pl_loop *loop, const int *fds, unsigned n)
+{
+	return io_uring_register_files(&loop->ring, fds, n);
+}
+
 struct io_uring_sqe *pl_loop_sqe(struct pl_loop *loop, struct pl_ev *ev)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&loop->ring);

@@ -48,6 +48,13 @@ struct io_uring_sqe *pl_loop_sqe(struct pl_loop *loop, struct pl_ev *ev);
 int pl_loop_call(struct pl_loop *loop,
 		 void (*prep)(struct io_uring_sqe *sqe, void *arg), void *arg);
 
+/*
+ * The ring holds fds open, whatever happens to their numbers, until the kernel
+ * has finished with its last request: I/O that is under way outlives a killed
+ * process. Once per loop.
+ */
+int pl_loop_hold_fds(struct pl_loop *loop, const int *fds, unsigned n);
+
 /* Suspends the coroutine for some milliseconds; 0 or -errno. */
 int pl_loop_sleep_ms(struct pl_loop *loop, unsigned ms);
 
