@@ -129,14 +129,16 @@ export const native: Native = {
     checkPath('info: dir', dir);
     checkOptions('info', options, ['usage', 'lock']);
     const usage = checkBoolean('info: usage', options.usage ?? false);
-    return translated(binding().info(dir, usage, checkBoolean('info: lock', options.lock ?? true)));
+    const lock = checkBoolean('info: lock', options.lock ?? true);
+    return translated(binding().info(dir, usage, lock));
   },
 
   async openReader(dir, options = {}) {
     checkPath('openReader: dir', dir);
     checkOptions('openReader', options, ['snapshot', 'lock']);
     const snapshot = optionalKey('openReader: snapshot', options.snapshot);
-    const raw = await translated(binding().openReader(dir, snapshot, checkBoolean('openReader: lock', options.lock ?? true)));
+    const lock = checkBoolean('openReader: lock', options.lock ?? true);
+    const raw = await translated(binding().openReader(dir, snapshot, lock));
     return new Reader(raw);
   },
 
@@ -147,11 +149,13 @@ export const native: Native = {
     const length = options.length === undefined ? 0 : checkInteger('map: length', options.length, { min: 1 });
     const limit = options.limit === undefined ? 0 : checkInteger('map: limit', options.limit, { min: 1, max: 2 ** 32 - 1 });
     const snapshot = optionalKey('map: snapshot', options.snapshot);
-    return translated(binding().map(dir, offset, length, limit, snapshot, checkBoolean('map: lock', options.lock ?? true)));
+    const lock = checkBoolean('map: lock', options.lock ?? true);
+    return translated(binding().map(dir, offset, length, limit, snapshot, lock));
   },
 
   async check(dir) {
-    return translated(binding().check(checkPath('check: dir', dir), MAX_FINDINGS));
+    checkPath('check: dir', dir);
+    return translated(binding().check(dir, MAX_FINDINGS));
   },
 
   async snapshot(dir, options = {}) {
@@ -165,7 +169,8 @@ export const native: Native = {
 
   async switchTo(dir, snapshot) {
     checkPath('switchTo: dir', dir);
-    await translated(binding().switchTo(dir, checkText('switchTo: snapshot', snapshot)));
+    checkText('switchTo: snapshot', snapshot);
+    await translated(binding().switchTo(dir, snapshot));
   },
 
   async deleteSnapshot(dir, snapshot, options = {}) {
@@ -177,7 +182,8 @@ export const native: Native = {
 
   async resize(dir, size) {
     checkPath('resize: dir', dir);
-    await translated(binding().resize(dir, checkInteger('resize: size', size, { min: 1, max: MAX_SIZE_BYTES })));
+    checkInteger('resize: size', size, { min: 1, max: MAX_SIZE_BYTES });
+    await translated(binding().resize(dir, size));
   },
 
   async compact(dir, options = {}) {
@@ -187,12 +193,15 @@ export const native: Native = {
   },
 
   async isLocked(path) {
-    return translated(binding().isLocked(checkPath('isLocked: path', path)));
+    checkPath('isLocked: path', path);
+    return translated(binding().isLocked(path));
   },
 };
 
+/** One read at a time: the chain serves one thread, and waiting belongs here, not into the thread pool. */
 class Reader implements NativeReader {
   readonly #raw: RawReader;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(raw: RawReader) {
     this.#raw = raw;
@@ -208,10 +217,13 @@ class Reader implements NativeReader {
     if (offset + length > this.size) {
       throw new PloopError('INVALID_ARGUMENT', `read: ${length} bytes at ${offset} end beyond the disk's ${this.size} bytes`);
     }
-    return translated(this.#raw.read(offset, length));
+    const next = this.#last.then(() => translated(this.#raw.read(offset, length)));
+    this.#last = next.catch(() => undefined);
+    return next;
   }
 
   async close(): Promise<void> {
+    await this.#last;
     await translated(this.#raw.close());
   }
 
