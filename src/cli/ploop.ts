@@ -3,15 +3,19 @@
 import type { Program } from './command.js';
 import { attachCommand } from './ploop/attach.js';
 import { checkCommand } from './ploop/check.js';
+import { compactCommand } from './ploop/compact.js';
 import { createCommand } from './ploop/create.js';
 import { detachCommand } from './ploop/detach.js';
 import { infoCommand } from './ploop/info.js';
 import { listCommand } from './ploop/list.js';
 import { mapCommand } from './ploop/map.js';
+import { mountCommand } from './ploop/mount.js';
+import { resizeCommand } from './ploop/resize.js';
 import { snapshotCommand } from './ploop/snapshot.js';
 import { snapshotDeleteCommand } from './ploop/snapshot-delete.js';
 import { snapshotListCommand } from './ploop/snapshot-list.js';
 import { snapshotSwitchCommand } from './ploop/snapshot-switch.js';
+import { umountCommand } from './ploop/umount.js';
 import { runProgram } from './program.js';
 
 export const ploopProgram: Program = {
@@ -24,12 +28,16 @@ export const ploopProgram: Program = {
     createCommand,
     infoCommand,
     listCommand,
+    mountCommand,
+    umountCommand,
     attachCommand,
     detachCommand,
     snapshotCommand,
     snapshotListCommand,
     snapshotSwitchCommand,
     snapshotDeleteCommand,
+    resizeCommand,
+    compactCommand,
     checkCommand,
     mapCommand,
   ],
