@@ -13,7 +13,7 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/c/**'],
-          testTimeout: 10_000,
+          testTimeout: 30_000,
           hookTimeout: 30_000,
           maxWorkers: 2,
         },
