@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A scratch directory and a run directory of its own for tests of images. What is attached in there is detached at the end.
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { listAttachments } from '../../src/attach/attachments.js';
@@ -18,7 +19,7 @@ export interface Scratch {
 
 /** Until clean(), this process's PLOOP_RUN_DIR is the scratch one. */
 export async function makeScratch(): Promise<Scratch> {
-  const directory = await mkdtemp('/var/tmp/ploop-test-');
+  const directory = await mkdtemp(join(tmpdir(), 'ploop-test-'));
   const runDir = join(directory, 'run');
   const before = process.env.PLOOP_RUN_DIR;
   await mkdir(runDir, { mode: 0o700 });
