@@ -7,6 +7,7 @@ import { execa } from 'execa';
 import { childEnvironment } from './environment.js';
 import { failureError, interrupted } from './failure.js';
 import { rememberChild } from './running.js';
+import { stopWhenAsked } from './stop.js';
 
 export interface Companion {
   readonly pid: number;
@@ -32,14 +33,18 @@ export async function startCompanion(program: string, args: readonly string[], o
     env: childEnvironment(),
     extendEnv: false,
     detached: true,
-    ...(signal === undefined ? {} : { cancelSignal: signal }),
   });
-  const ended = child.finally(rememberChild(child.pid));
+  const stopper = stopWhenAsked(child.pid, { signal, group: true });
+  const forget = rememberChild(child.pid, true);
+  const ended = child.finally(() => {
+    stopper.release();
+    forget();
+  });
   // A companion that is gone must not end us by EPIPE: its end is reported by finish().
   child.stdin.on('error', () => undefined);
   const failure = async (): Promise<never> => {
     const result = await ended;
-    if (result.isCanceled) throw interrupted(result.escapedCommand);
+    if (stopper.reason === 'aborted') throw interrupted(result.escapedCommand);
     throw failureError({
       program,
       command: result.escapedCommand,

@@ -5,6 +5,7 @@ import { execa, type Options } from 'execa';
 import { childEnvironment } from './environment.js';
 import { failureError, interrupted } from './failure.js';
 import { rememberChild } from './running.js';
+import { stopWhenAsked } from './stop.js';
 
 export interface RunOptions {
   /** Aborts with INTERRUPTED: SIGTERM, then SIGKILL after five seconds. */
@@ -29,7 +30,6 @@ export interface RunResult {
 }
 
 const OUTPUT_LIMIT_BYTES = 16 * 1024 * 1024;
-const KILL_GRACE_MS = 5000;
 
 /**
  * Runs a program to its end, without a shell. Missing: TOOL_MISSING with the apt line. Failure: TOOL_FAILED with
@@ -38,17 +38,22 @@ const KILL_GRACE_MS = 5000;
 export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const { signal, timeoutMs, cwd } = options;
   if (signal?.aborted === true) throw interrupted([program, ...args].join(' '));
-  const child = execa(program, [...args], execaOptions(options));
-  const forget = rememberChild(child.pid);
-  const result = await child.finally(forget);
-  if (result.isCanceled) throw interrupted(result.escapedCommand);
+  const settings = execaOptions(options);
+  const child = execa(program, [...args], settings);
+  const stopper = stopWhenAsked(child.pid, { signal, timeoutMs, group: settings.detached });
+  const forget = rememberChild(child.pid, settings.detached);
+  const result = await child.finally(() => {
+    stopper.release();
+    forget();
+  });
+  if (stopper.reason === 'aborted') throw interrupted(result.escapedCommand);
   const ended = {
     exitCode: result.exitCode ?? -1,
     signal: result.signal ?? null,
     stdout: textOf(result.stdout),
     stderr: textOf(result.stderr),
   };
-  const ran = result.exitCode !== undefined && !result.isMaxBuffer && !result.timedOut;
+  const ran = result.exitCode !== undefined && !result.isMaxBuffer && stopper.reason === undefined;
   if (ran && accepts(options.accept, ended.exitCode)) return ended;
   throw failureError({
     program,
@@ -58,14 +63,14 @@ export async function run(program: string, args: readonly string[], options: Run
     stderr: ended.stderr,
     startError: child.pid === undefined ? (result.code ?? 'unknown error') : undefined,
     cwd,
-    timedOutMs: result.timedOut ? timeoutMs : undefined,
+    timedOutMs: stopper.reason === 'timeout' ? timeoutMs : undefined,
     outputLimitBytes: result.isMaxBuffer ? OUTPUT_LIMIT_BYTES : undefined,
     cause: result.cause,
   });
 }
 
 function execaOptions(options: RunOptions) {
-  const { input, signal, timeoutMs, cwd } = options;
+  const { input, cwd } = options;
   const output = outputOption(options.output);
   return {
     ...stdinOptions(input),
@@ -78,9 +83,6 @@ function execaOptions(options: RunOptions) {
     extendEnv: false,
     // A session of its own unless it needs the terminal; see running.ts.
     detached: input !== 'inherit' && output !== 'inherit',
-    forceKillAfterDelay: KILL_GRACE_MS,
-    ...(signal === undefined ? {} : { cancelSignal: signal }),
-    ...(timeoutMs === undefined ? {} : { timeout: timeoutMs }),
     ...(cwd === undefined ? {} : { cwd }),
   } satisfies Options;
 }

@@ -14,6 +14,7 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
   e2fsck: 'e2fsprogs',
   fio: 'fio',
   fsfreeze: 'util-linux',
+  flock: 'util-linux',
   fstrim: 'util-linux',
   'fsck.ext4': 'e2fsprogs',
   gzip: 'gzip',

@@ -55,15 +55,19 @@ describe.skipIf(lacks('root', 'loop', 'ext4', 'xfs'))('making a file system', ()
     ['ext4', 4096 * GIB],
     ['xfs', 300 * MIB],
     ['xfs', 100 * GIB],
-  ] as const)('makes a clean %s on a fresh disk of %d bytes, with its label', async (type, sizeBytes) => {
-    await withLoopDisk(sizeBytes, async ({ device }) => {
-      await makeFileSystem(device, { type, sizeBytes, fresh: true, label: 'a label' });
-      expect(await checkFileSystem(device, { type })).toMatchObject({ clean: true });
-      const superblock = await readSuperblock(device);
-      expect(superblock).toMatchObject({ type, label: 'a label', totalBytes: expect.any(Number) as number });
-      expect(usageOf(superblock!).usedBytes).toBeLessThan(sizeBytes * 0.1);
-    });
-  }, 60_000);
+  ] as const)(
+    'makes a clean %s on a fresh disk of %d bytes, with its label',
+    async (type, sizeBytes) => {
+      await withLoopDisk(sizeBytes, async ({ device }) => {
+        await makeFileSystem(device, { type, sizeBytes, fresh: true, label: 'a label' });
+        expect(await checkFileSystem(device, { type })).toMatchObject({ clean: true });
+        const superblock = await readSuperblock(device);
+        expect(superblock).toMatchObject({ type, label: 'a label', totalBytes: expect.any(Number) as number });
+        expect(usageOf(superblock!).usedBytes).toBeLessThan(sizeBytes * 0.1);
+      });
+    },
+    60_000,
+  );
 
   it.each(['ext4', 'xfs'] as const)('makes a clean %s on a disk that held something else', async (type) => {
     const sizeBytes = 320 * MIB;
