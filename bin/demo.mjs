@@ -57,9 +57,9 @@ async function mainJob() {
   const tree = 'cd /data && find . -type f | sort | xargs sha256sum | sha256sum';
 
   await step('template: a busybox root', async () => {
-    const { busyboxTemplate } = await import('../dist/template/busybox.js');
+    const { makeBusyboxTemplate } = await import('../dist/template/busybox.js');
     template = join(base, 'busybox.tar.gz');
-    await busyboxTemplate(template);
+    await makeBusyboxTemplate(template);
     return `${mib(statSync(template).size)} tarball`;
   });
   await step(`vzctl create ${CTID}, 1 GiB`, async () => {

@@ -7,7 +7,7 @@ import type { Argument, RootCommand } from '@bomb.sh/tab';
 import type { Command as Parser } from 'commander';
 import { PloopError } from '../errors.js';
 
-export const COMPLETION_SHELLS = ['bash', 'zsh', 'fish'] as const;
+const COMPLETION_SHELLS = ['bash', 'zsh', 'fish'] as const;
 
 const PATH_ARGUMENTS = new Set(['dir', 'image', 'mountpoint', 'target', 'path']);
 

@@ -10,7 +10,7 @@ function argumentWord({ name, required, variadic }: Argument): string {
   return required ? `<${word}>` : `[${word}]`;
 }
 
-export function synopsis(program: string, command: Command, withName = true): string {
+function synopsis(program: string, command: Command, withName = true): string {
   const words = (command.arguments ?? []).map(argumentWord);
   const needed = (command.options ?? []).filter((option) => option.required).map((option) => option.flags);
   return [program, ...(withName ? [command.name] : []), ...words, ...needed, '[options]'].join(' ');
@@ -43,7 +43,9 @@ function commandBody(command: Command): string[] {
     ...(command.arguments ?? []).map((argument) => tagged(argument.name, argument.summary)),
     ...(command.options ?? []).map((option) => tagged(option.flags, optionText(option))),
   ];
-  const examples = (command.examples ?? []).map(([line, what]) => `.PP\n${roff(what)}:\n.PP\n.nf\n.RS\n${roff(line)}\n.RE\n.fi`);
+  const examples = (command.examples ?? []).map(
+    ([line, what]) => `.PP\n${roff(capital(what).replace(/\.$/, ''))}:\n.PP\n.nf\n.RS\n${roff(line)}\n.RE\n.fi`,
+  );
   return [...lines, ...examples];
 }
 
