@@ -26,7 +26,10 @@ const skips = 'pl_test("needs root") { skip("root: needs to mount"); }';
 
 describe('tap.h', () => {
   it('passes when every check holds', () => {
-    expect(runTests('pl_test("adds") { is_int(1 + 1, 2); is_str("a", "a"); ok(1); }')).toEqual({ status: 0, stdout: 'ok 1 - adds\n1..1\n' });
+    expect(runTests('pl_test("adds") { is_int(1 + 1, 2); is_str("a", "a"); ok(1); }')).toEqual({
+      status: 0,
+      stdout: 'ok 1 - adds\n1..1\n',
+    });
   });
 
   it('fails, says where and what, and goes on after a failed check', () => {

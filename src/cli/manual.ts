@@ -18,6 +18,7 @@ function synopsis(program: string, command: Command, withName = true): string {
 
 function optionText(option: Option): string {
   const facts = [
+    option.required && 'required',
     option.choices && `one of ${option.choices.join(', ')}`,
     option.default !== undefined && `default ${JSON.stringify(option.default)}`,
   ].filter(Boolean);
@@ -84,7 +85,7 @@ export function renderManPage(program: Program, version: string): string {
     '.SH SYNOPSIS',
     `.B ${roff(usage)}`,
     '.SH DESCRIPTION',
-    roff(program.description),
+    roff(program.command?.description ?? program.description),
     ...(program.command
       ? ['.SH OPTIONS', ...commandBody(program.command)]
       : ['.SH COMMANDS', ...commands.flatMap((command) => commandSection(program.name, command))]),

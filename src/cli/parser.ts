@@ -22,7 +22,7 @@ export interface ParserHooks {
 }
 
 function toOption(option: Option): CommanderOption {
-  const made = new CommanderOption(option.flags, option.summary);
+  const made = new CommanderOption(option.flags, option.required ? `${option.summary} (required)` : option.summary);
   if (option.parse) made.argParser(option.parse);
   if (option.choices) made.choices(option.choices);
   if (option.default !== undefined) made.default(option.default);
@@ -58,10 +58,10 @@ export function buildParser(program: Program, hooks: ParserHooks): Parser {
   root.exitOverride();
   root.configureOutput({ writeOut: hooks.print, writeErr: () => {}, outputError: () => {} });
   root.version(hooks.version, '-V, --version', 'show the version');
-  root.description(program.description).summary(program.summary);
-  root.addHelpText('after', `\nShell completion:  eval "$(${program.name} completion bash)"   (or zsh, fish)`);
+  root.description(program.command?.description ?? program.description).summary(program.summary);
   if (program.command) fill(root, program.command, hooks);
   if (program.commands) fillCommands(root, program.commands, hooks);
+  root.addHelpText('after', `\nShell completion:  eval "$(${program.name} completion bash)"   (or zsh, fish)`);
   return root;
 }
 
