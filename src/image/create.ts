@@ -53,7 +53,7 @@ export async function removeImage(dir: string, options: { keepDirectory?: boolea
     // A damaged image can be removed, too; what is not an image is left alone.
     if (error instanceof PloopError && ['NOT_AN_IMAGE', 'NOT_FOUND', 'NOT_PERMITTED'].includes(error.code)) throw error;
   });
-  if (await native.isLocked(join(path, 'lock'))) {
+  if (await native.isLocked(join(path, 'lock'), { shared: true })) {
     throw new PloopError('BUSY', `${path} is in use`, { hint: `Detach it first: ploop detach ${path}` });
   }
   await removeFiles(path);

@@ -43,7 +43,7 @@ export interface Binding {
   ): Promise<void>;
   resize(dir: string, size: number): Promise<void>;
   compact(dir: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag | null): Promise<NativeCompactResult>;
-  isLocked(path: string): Promise<boolean>;
+  isLocked(path: string, shared: boolean): Promise<boolean>;
   stopFlag(): StopFlag;
   stop(flag: StopFlag): void;
 }

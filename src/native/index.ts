@@ -104,8 +104,8 @@ export interface Native {
   deleteSnapshot(dir: string, snapshot: string, options?: LongWork): Promise<void>;
   resize(dir: string, size: number): Promise<void>;
   compact(dir: string, options?: LongWork): Promise<NativeCompactResult>;
-  /** Whether some process holds an flock(2) on the file; false when the file does not exist. */
-  isLocked(path: string): Promise<boolean>;
+  /** Whether some process holds an exclusive flock(2) on the file, or with `shared` any; false when there is no such file. */
+  isLocked(path: string, options?: { shared?: boolean }): Promise<boolean>;
 }
 
 const MAX_FINDINGS = 1000;
@@ -192,9 +192,11 @@ export const native: Native = {
     return stoppable(signal, (stop) => binding().compact(dir, onProgress, stop));
   },
 
-  async isLocked(path) {
+  async isLocked(path, options = {}) {
     checkPath('isLocked: path', path);
-    return translated(binding().isLocked(path));
+    checkOptions('isLocked', options, ['shared']);
+    const shared = checkBoolean('isLocked: shared', options.shared ?? false);
+    return translated(binding().isLocked(path, shared));
   },
 };
 

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Operations that change an image: create, snapshot, switch, delete, resize,
+ * compact. Each opens the image under its exclusive lock and closes it again.
+ */
+#include "node/operations.h"
+
+#include "node/job.h"
+
+namespace ploop
+{
+
+namespace
+{
+
+/* Opens the image at `path` for writing and runs fn(image, err) on it. */
+template <typename Fn>
+int with_image(const std::string &path, const char *doing, pl_err *err, Fn fn)
+{
+	Opened opened;
+	int rc = opened.open(path, PL_IMAGE_WRITE, doing, err);
+
+	return rc < 0 ? rc : fn(opened.image.get());
+}
+
+} // namespace
+
+/* (dir, size, blockSize, label | null, fs) */
+Napi::Value create(const Napi::CallbackInfo &info)
+{
+	auto size =
+		static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value());
+	uint32_t block_size = info[2].As<Napi::Number>();
+
+	return start(info.Env(), [path = text_or_empty(info[0]), size,
+				  block_size, label = text_or_empty(info[3]),
+				  fs = text_or_empty(info[4])](pl_err *err) {
+		pl_image_params params = {};
+		pl_dir *raw = nullptr;
+		int rc = pl_dir_open(&raw, path.c_str(), PL_OPEN_CREATE,
+				     nullptr, err);
+		Dir dir(raw);
+
+		if (rc < 0)
+			return rc;
+		params.size = size;
+		params.block_size = block_size;
+		params.label = or_null(label);
+		params.fs = fs.c_str();
+		return pl_image_create(raw, &params, err);
+	});
+}
+
+/* (dir, name | null, description | null) -> id */
+Napi::Value snapshot(const Napi::CallbackInfo &info)
+{
+	auto id = std::make_shared<std::string>(PL_ID_LEN + 1, '\0');
+
+	return start(
+		info.Env(),
+		[path = text_or_empty(info[0]), name = text_or_empty(info[1]),
+		 description = text_or_empty(info[2]), id](pl_err *err) {
+			return with_image(path, "ploop snapshot", err,
+					  [&](pl_image *img) {
+						  return pl_image_snapshot(
+							  img, nullptr,
+							  or_null(name),
+							  or_null(description),
+							  id->data(), err);
+					  });
+		},
+		[id](Napi::Env env) -> Napi::Value {
+			return Napi::String::New(env, id->c_str());
+		});
+}
+
+/* (dir, snapshot) */
+Napi::Value switch_to(const Napi::CallbackInfo &info)
+{
+	return start(info.Env(), [path = text_or_empty(info[0]),
+				  key = text_or_empty(info[1])](pl_err *err) {
+		return with_image(
+			path, "ploop snapshot-switch", err, [&](pl_image *img) {
+				return pl_image_switch(img, key.c_str(), err);
+			});
+	});
+}
+
+/* (dir, snapshot, onProgress | null, stopFlag | null) */
+Napi::Value delete_snapshot(const Napi::CallbackInfo &info)
+{
+	auto progress = std::make_shared<Progress>(info[2], info[3]);
+
+	return start(info.Env(), [path = text_or_empty(info[0]),
+				  key = text_or_empty(info[1]),
+				  progress](pl_err *err) {
+		return with_image(
+			path, "ploop snapshot-delete", err, [&](pl_image *img) {
+				return pl_image_delete(img, key.c_str(),
+						       Progress::step,
+						       progress.get(), err);
+			});
+	});
+}
+
+/* (dir, size) */
+Napi::Value resize(const Napi::CallbackInfo &info)
+{
+	auto size =
+		static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value());
+
+	return start(info.Env(), [path = text_or_empty(info[0]),
+				  size](pl_err *err) {
+		return with_image(
+			path, "ploop resize", err, [&](pl_image *img) {
+				return pl_image_resize(img, nullptr, size, err);
+			});
+	});
+}
+
+/* (dir, onProgress | null, stopFlag | null) */
+Napi::Value compact(const Napi::CallbackInfo &info)
+{
+	auto progress = std::make_shared<Progress>(info[1], info[2]);
+	auto result = std::make_shared<pl_compact_result>();
+
+	return start(
+		info.Env(),
+		[path = text_or_empty(info[0]), progress, result](pl_err *err) {
+			return with_image(
+				path, "ploop compact", err, [&](pl_image *img) {
+					return pl_image_compact(img, nullptr,
+								result.get(),
+								Progress::step,
+								progress.get(),
+								err);
+				});
+		},
+		[result](Napi::Env env) -> Napi::Value {
+			Napi::Object out = Napi::Object::New(env);
+			out["hostBefore"] = number(env, result->host_before);
+			out["hostAfter"] = number(env, result->host_after);
+			out["lengthBefore"] =
+				number(env, result->length_before);
+			out["lengthAfter"] = number(env, result->length_after);
+			out["clustersFreed"] =
+				number(env, result->clusters_freed);
+			out["clustersMoved"] =
+				number(env, result->clusters_moved);
+			return out;
+		});
+}
+
+} // namespace ploop
