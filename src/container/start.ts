@@ -50,7 +50,7 @@ async function startLocked(ctid: string, options: StartOptions): Promise<Started
     options.signal?.throwIfAborted();
     await runtimeStart(
       runtime,
-      bundleConfig({ runtimeId, rootfs, hostname, init, cgroupMode: cgroups.mode, fallbackInit }),
+      bundleConfig({ runtimeId, rootfs, hostname, init, fallbackInit }),
       options.signal,
     );
     const live = await liveContainer(paths);

@@ -12,6 +12,9 @@ const PROBES = {
   fio: () => hasProgram('fio'),
   mmdebstrap: () => hasProgram('mmdebstrap'),
   runtime: () => hasProgram('runc') || hasProgram('crun'),
+  runc: () => hasProgram('runc'),
+  crun: () => hasProgram('crun'),
+  busybox: () => hasProgram('busybox'),
   guest: () => (process.env.PLOOP_GUEST_DIR ?? '') !== '',
 } as const;
 

@@ -6,13 +6,15 @@
 // without a user namespace it would be the host's. For the same reason /proc/sys and the like are read-only, and the
 // control groups are writable only for systemd, which does not boot otherwise.
 
-import { cgroupPath, type CgroupMode } from './cgroups.js';
+import { cgroupPath } from './cgroups.js';
 import { type ContainerInit, FALLBACK_INIT } from './init.js';
 
-const CAPABILITIES = [
-  ...['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'MKNOD', 'NET_BIND_SERVICE', 'NET_RAW', 'SETFCAP', 'SETGID', 'SETPCAP'],
-  ...['SETUID', 'SYS_CHROOT', 'AUDIT_WRITE', 'NET_ADMIN', 'SYS_BOOT'],
-].map((name) => `CAP_${name}`);
+const CAPABILITIES = (
+  'CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID SYS_CHROOT AUDIT_WRITE ' +
+  'NET_ADMIN SYS_BOOT'
+)
+  .split(' ')
+  .map((name) => `CAP_${name}`);
 
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -24,7 +26,6 @@ export interface BundleParams {
   rootfs: string;
   hostname: string;
   init: ContainerInit;
-  cgroupMode: CgroupMode;
   /** The host's path of ploop-init; used when the root has no init. */
   fallbackInit: string;
 }

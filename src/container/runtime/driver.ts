@@ -65,12 +65,15 @@ export async function startContainer(runtime: Runtime, config: Record<string, un
   }
 }
 
+/** runc has a sentence; crun says which file it missed. */
+const UNKNOWN_CONTAINER = /does not exist|\/status`: No such file or directory/;
+
 /** null: the runtime has no such container. */
 export async function runtimeState(runtime: Runtime): Promise<RuntimeState | null> {
   await mkdir(runtime.stateDir, { recursive: true, mode: 0o700 });
   const { exitCode, stdout, stderr } = await command(runtime, ['state', runtime.id], { accept: [0, 1] });
   if (exitCode !== 0) {
-    if (/does not exist/.test(stderr)) return null;
+    if (UNKNOWN_CONTAINER.test(stderr)) return null;
     throw new PloopError('TOOL_FAILED', `${runtime.path} state ${runtime.id} failed: ${stderr.trim()}`);
   }
   return parseState(stdout, runtime);
@@ -100,6 +103,8 @@ export async function deleteContainer(runtime: Runtime): Promise<void> {
       hint: `Look at what it says: ${runtime.path} --root ${runtime.stateDir} delete --force ${runtime.id}`,
     });
   }
+  // What is left of a creation that was killed half-way, the runtime itself does not see.
+  await rm(join(runtime.stateDir, runtime.id), { recursive: true, force: true });
   const groups = [...runtime.cgroups.v1, ...(runtime.cgroups.unified === null ? [] : [runtime.cgroups.unified])];
   for (const group of groups) await removeCgroup(join(group, cgroupPath(runtime.id)));
   await rm(runtime.bundleDir, { recursive: true, force: true });
@@ -137,7 +142,9 @@ async function command(runtime: Runtime, args: string[], options: RunOptions = {
  */
 async function invocation(runtime: Runtime, args: string[]): Promise<[string, string[]]> {
   const globals = ['--root', runtime.stateDir];
-  if (runtime.kind !== 'other') globals.push('--log', join(runtime.bundleDir, 'runtime.log'), '--log-format', 'json');
+  // Only where its error output is not ours to read.
+  if (runtime.kind !== 'other' && args[0] === 'create')
+    globals.push('--log', join(runtime.bundleDir, 'runtime.log'), '--log-format', 'json');
   if (runtime.kind === 'crun') globals.push('--cgroup-manager=cgroupfs');
   const { mode, unified } = runtime.cgroups;
   if (runtime.kind !== 'crun' || mode !== 'hybrid' || unified === null) return [runtime.path, [...globals, ...args]];
@@ -151,7 +158,7 @@ async function invocation(runtime: Runtime, args: string[]): Promise<[string, st
 
 /** The runtime's reason, which is in its log when its output went elsewhere. */
 async function explained(runtime: Runtime, args: string[], error: unknown): Promise<unknown> {
-  if (!(error instanceof PloopError) || error.code !== 'TOOL_FAILED') return error;
+  if (args[0] !== 'create' || !(error instanceof PloopError) || error.code !== 'TOOL_FAILED') return error;
   const log = await readFile(join(runtime.bundleDir, 'runtime.log'), 'utf8').catch(() => '');
   const reason = lastError(log);
   if (reason === null) return error;
