@@ -95,7 +95,8 @@ function populateFailure(source: Source, error: unknown): unknown {
   if (!(error instanceof PloopError) || error.code !== 'TOOL_FAILED') return error;
   const { details } = error;
   const said = typeof details?.stderr === 'string' ? details.stderr : '';
-  if (said.includes('No space left on device')) {
+  // tar says of a short write how much it wrote, not why.
+  if (/No space left on device|Wrote only \d+ of \d+ bytes/.test(said)) {
     return new PloopError('NO_SPACE', `${source.path} does not fit into the image`, {
       hint: 'Give a larger --size.',
       details,
