@@ -34,6 +34,8 @@ const PACKAGES = [
   ['mmdebstrap', 'test', 'a real Debian root file system'],
   ['fio', 'test', 'verified random reads and writes'],
   ['attr', 'test', 'extended attributes of a populated file system'],
+  ['acl', 'test', 'access control lists of a populated file system'],
+  ['libcap2-bin', 'test', 'file capabilities of a populated file system'],
 ];
 
 const root = realpathSync(join(dirname(fileURLToPath(import.meta.url)), '..'));
