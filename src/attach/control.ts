@@ -2,12 +2,12 @@
 // A client of an attachment's control socket: JSON lines, answers in any order (docs/control.md).
 // Aborting a request sends `cancel` and waits for the daemon's own answer, so that nobody leaves while work goes on.
 
-import { createConnection, type Socket } from 'node:net';
-import { join } from 'node:path';
+import type { Socket } from 'node:net';
 
 import { isErrorCode, PloopError } from '../errors.js';
 import type { NativeCompactResult, NativeExtent } from '../native/index.js';
 import type { Attachment } from './attachments.js';
+import { connectControl, logHint } from './connect.js';
 
 interface OperationStats {
   requests: number;
@@ -86,27 +86,12 @@ export class ControlClient {
     socket.on('data', (text: string) => this.#receive(text));
     socket.on('error', (error) => this.#end(lost(error)));
     socket.on('close', () => this.#end(lost()));
+    if (socket.destroyed) this.#end(lost());
   }
 
-  static async connect(attachment: Pick<Attachment, 'folder'>, options: { timeoutMs?: number } = {}): Promise<ControlClient> {
-    const path = join(attachment.folder, 'control');
-    const socket = createConnection({ path });
-    return new Promise((resolve, reject) => {
-      const fail = (why: string, cause?: unknown): void => {
-        socket.destroy();
-        reject(new PloopError('DAEMON', `no answer from the image's ploopd at ${path}: ${why}`, { hint: logHint(attachment), cause }));
-      };
-      const timer = setTimeout(() => fail('connecting took too long'), options.timeoutMs ?? 10_000);
-      socket.once('error', (error: NodeJS.ErrnoException) => {
-        clearTimeout(timer);
-        fail(error.code ?? error.message, error);
-      });
-      socket.once('connect', () => {
-        clearTimeout(timer);
-        socket.removeAllListeners('error');
-        resolve(new ControlClient(socket));
-      });
-    });
+  static async connect(attachment: Pick<Attachment, 'folder'>): Promise<ControlClient> {
+    const socket = await connectControl(attachment);
+    return new ControlClient(socket);
   }
 
   request<Op extends ControlOperation>(
@@ -216,10 +201,6 @@ export async function control<Op extends ControlOperation>(
 export function deadDaemon(attachment: Attachment): PloopError {
   const message = `the ploopd of ${attachment.directory} (pid ${attachment.keeper}) is gone; ${attachment.device ?? 'its device'} is no longer served`;
   return new PloopError('DAEMON', message, { hint: `Clean up with: ploop detach ${attachment.directory}; ${logHint(attachment)}` });
-}
-
-function logHint(attachment: Pick<Attachment, 'folder'>): string {
-  return `its log is ${join(attachment.folder, 'log')}`;
 }
 
 function lost(error?: Error): PloopError {

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs the real commands as a user does: `node bin/ploop.js …`, in a process of its own.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+export interface CommandOutcome {
+  status: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+  /** stdout as JSON; throws when it is none. */
+  json<T = Record<string, unknown>>(): T;
+}
+
+export interface StartedCommand {
+  child: ChildProcess;
+  ended: Promise<CommandOutcome>;
+}
+
+export function startCommand(
+  program: 'ploop' | 'vzctl' | 'vzlist',
+  args: readonly string[],
+  env: Record<string, string> = {},
+): StartedCommand {
+  const script = fileURLToPath(new URL(`../../bin/${program}.js`, import.meta.url));
+  const child = spawn(process.execPath, [script, ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const ended = new Promise<CommandOutcome>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (status, signal) => {
+      const json = <T>(): T => JSON.parse(stdout) as T;
+      resolve({ status, signal, stdout, stderr, json });
+    });
+  });
+  return { child, ended };
+}
+
+/** `ploop('info', dir, '--json')` */
+export function ploop(...args: string[]): Promise<CommandOutcome> {
+  return startCommand('ploop', args).ended;
+}
