@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ploopd detach: takes the loop device away, asks the worker to close the
+ * image, waits until keeper and worker are gone. Every step may have been done
+ * already, by an earlier detach, by losetup -d or by a kill.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "ploopd/clock.h"
+#include "ploopd/launch.h"
+#include "ploopd/loopdev.h"
+#include "ploopd/rundir.h"
+#include "ploopd/state.h"
+
+struct detach {
+	const char *id, *folder;
+	uint64_t end_ms;
+	struct pl_failure *f;
+};
+
+static unsigned left_ms(const struct detach *d)
+{
+	uint64_t now = pl_now_ms();
+
+	return now >= d->end_ms ? 0 : (unsigned)(d->end_ms - now);
+}
+
+/* ---- what the device is under ---- */
+
+static int hide_file(const struct detach *d)
+{
+	char path[PATH_MAX];
+
+	if (pl_rundir_file(path, d->folder, "mnt") < 0 ||
+	    umount2(path, UMOUNT_NOFOLLOW) == 0 || errno != EBUSY)
+		return 0;
+	return pl_hint(d->f,
+		       pl_err_set(&d->f->err, PL_E_MOUNTED, EBUSY,
+				  "%s/disk is in use", path),
+		       "End what uses it; find it with: fuser -vm %s", path);
+}
+
+static int remove_device(const struct detach *d)
+{
+	struct pl_loopdev dev;
+
+	if (pl_loopdev_find(d->id, &dev))
+		return pl_loopdev_detach(&dev, d->id, left_ms(d), d->f);
+	return hide_file(d);
+}
+
+/* ---- quit ---- */
+
+/* Through the folder's descriptor: a socket's path has 107 characters. */
+static int connect_control(const struct detach *d)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct timeval limit = { .tv_sec = left_ms(d) / 1000 + 1 };
+	int dir = open(d->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), rc = 0;
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path),
+		 "/proc/self/fd/%d/control", dir);
+	if (dir < 0 || fd < 0 ||
+	    connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		rc = -errno;
+	else if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit,
+			    sizeof(limit)) < 0)
+		rc = -errno;
+	if (dir >= 0)
+		close(dir);
+	if (rc < 0 && fd >= 0)
+		close(fd);
+	return rc < 0 ? rc : fd;
+}
+
+/* The answer to quit: 0, -EBUSY, -EAGAIN (no answer), -EIO (d->f is set). */
+static int read_answer(const struct detach *d, int fd)
+{
+	char line[4096];
+	ssize_t n = recv(fd, line, sizeof(line), MSG_WAITALL);
+	json_t *j = n > 0 ? json_loadb(line, (size_t)n, JSON_DISABLE_EOF_CHECK,
+				       NULL) :
+			    NULL;
+	json_t *error = json_object_get(j, "error");
+	const char *code = json_string_value(json_object_get(error, "code"));
+	const char *text = json_string_value(json_object_get(error, "message"));
+	int rc = -EAGAIN;
+
+	if (json_is_true(json_object_get(j, "ok")))
+		rc = 0;
+	else if (code && !strcmp(code, "BUSY"))
+		rc = -EBUSY;
+	else if (code)
+		rc = pl_err_set(&d->f->err, PL_E_IO, EIO,
+				"closing the image failed: %s",
+				text ? text : code);
+	json_decref(j);
+	return rc;
+}
+
+static int ask_to_quit(const struct detach *d)
+{
+	static const char request[] = "{\"id\":1,\"op\":\"quit\"}\n";
+	int fd = connect_control(d), rc = -EAGAIN;
+
+	if (fd < 0)
+		return -EAGAIN;
+	if (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0) {
+		shutdown(fd, SHUT_WR);
+		rc = read_answer(d, fd);
+	}
+	close(fd);
+	return rc;
+}
+
+/* The worker answers BUSY until the kernel has told it that the device closed
+ * the file; no answer may mean that it is ending, or being replaced. */
+static int quit(const struct detach *d)
+{
+	int rc = 0;
+
+	while (pl_rundir_live(d->folder)) {
+		rc = ask_to_quit(d);
+		if (rc != -EBUSY && rc != -EAGAIN)
+			return rc;
+		if (left_ms(d) == 0)
+			return rc;
+		pl_sleep_ms(10);
+	}
+	return 0;
+}
+
+/* ---- the end ---- */
+
+static int wait_gone(const struct detach *d)
+{
+	int lock, rc;
+
+	while ((rc = pl_rundir_take_over(d->folder, &lock)) == -EBUSY) {
+		if (left_ms(d) == 0)
+			return pl_hint(d->f,
+				       pl_err_set(&d->f->err, PL_E_TIMEOUT, 0,
+						  "ploopd does not end"),
+				       "Its log is %s/log; try again, or kill "
+				       "the processes named in %s/state.json",
+				       d->folder, d->folder);
+		pl_sleep_ms(5);
+	}
+	if (rc == -ENOENT)
+		return 0;
+	if (rc < 0)
+		return pl_err_sys(&d->f->err, rc, "%s", d->folder);
+	/* Ours now: what processes that were killed left behind. */
+	pl_rundir_remove(d->folder);
+	close(lock);
+	return 0;
+}
+
+static bool stopped(const struct detach *d, struct pl_state *st)
+{
+	return pl_rundir_live(d->folder) && pl_state_read(d->folder, st) == 0 &&
+	       st->worker == 0;
+}
+
+/* Without a worker the device's requests wait, and so would we. */
+static int refuse_stopped(const struct detach *d, const struct pl_state *st)
+{
+	int rc = pl_err_set(&d->f->err, PL_E_DAEMON, 0,
+			    "no worker serves the device: %s", st->last_error);
+
+	return pl_hint(
+		d->f, rc,
+		"Remove the cause (log: %s/log), then: kill -USR1 %d. "
+		"To give up what was not flushed: kill -KILL %d, unmount, "
+		"and detach again",
+		d->folder, st->keeper, st->keeper);
+}
+
+int pl_detach(const char *id, const char *folder, unsigned timeout_ms,
+	      struct pl_failure *f)
+{
+	struct detach d = { id, folder, pl_now_ms() + timeout_ms, f };
+	struct pl_loopdev dev;
+	struct pl_state st;
+	int rc, quit_rc;
+
+	if (access(folder, F_OK) < 0 && !pl_loopdev_find(id, &dev))
+		return pl_err_set(&f->err, PL_E_NOT_ATTACHED, 0,
+				  "nothing is attached as %s", id);
+	for (int i = 0; stopped(&d, &st); i++) {
+		/* Between two workers this is so for a moment. */
+		if (i == 50)
+			return refuse_stopped(&d, &st);
+		pl_sleep_ms(10);
+	}
+	rc = remove_device(&d);
+	if (rc < 0)
+		return rc;
+	quit_rc = quit(&d);
+	rc = wait_gone(&d);
+	return quit_rc == -EBUSY || quit_rc == -EAGAIN ? rc :
+	       quit_rc < 0			       ? quit_rc :
+							 rc;
+}
+
+int pl_detach_main(const char *id, const char *run_dir, unsigned timeout_ms)
+{
+	struct pl_attachment att = { 0 };
+	struct pl_failure f = { 0 };
+	char root[PATH_MAX];
+	int rc;
+
+	snprintf(att.id, sizeof(att.id), "%.*s", (int)sizeof(att.id) - 1, id);
+	rc = strlen(id) < sizeof(att.id) ? pl_attachment_split(&att) : -EINVAL;
+	if (rc < 0)
+		rc = pl_err_set(&f.err, PL_E_INVALID_ARGUMENT, 0,
+				"\"%.80s\" is not an attachment: expected the "
+				"image's UUID, or UUID@SNAPSHOT-UUID",
+				id);
+	else
+		rc = pl_rundir_path(run_dir, root, &f);
+	if (rc == 0 && pl_rundir_file(att.folder, root, att.id) < 0)
+		rc = pl_err_set(&f.err, PL_E_INVALID_ARGUMENT, ENAMETOOLONG,
+				"the run directory's path is too long");
+	if (rc == 0)
+		rc = pl_detach(att.id, att.folder, timeout_ms, &f);
+	return rc < 0 ? pl_report_failure(&f) : pl_report_result("{}");
+}

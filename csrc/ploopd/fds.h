@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The descriptors a worker is born with. The numbers are an interface between
+ * program versions: a keeper may one day start a newer worker.
+ */
+#ifndef PLOOP_PLOOPD_FDS_H
+#define PLOOP_PLOOPD_FDS_H
+
+#include "base/err.h"
+
+enum pl_fd {
+	PL_FD_FUSE = 3, /* /dev/fuse, mounted, O_NONBLOCK */
+	PL_FD_CONTROL, /* listening unix socket, O_NONBLOCK */
+	PL_FD_PENDING, /* memfd of PL_PENDING_SIZE */
+	PL_FD_SESSION, /* memfd of struct pl_fuse_session */
+	PL_FD_IMAGE_LOCK, /* holds the image's lock */
+	PL_FD_KEEPER_LOCK, /* keeper.pid: one of us lives */
+	PL_FD_READY, /* the worker says here how its start went */
+	PL_FD_DRAIN, /* closed when the worker's last I/O has ended */
+	PL_FD_END
+};
+#define PL_FD_COUNT (PL_FD_END - PL_FD_FUSE)
+
+/* In a fresh child: puts from[i] at PL_FD_FUSE + i, closes everything else
+ * above stderr. -errno when a number can't be had. */
+int pl_fds_install(const int from[PL_FD_COUNT]);
+
+/* A memfd of `size` zero bytes, close-on-exec. */
+int pl_fds_memory(const char *name, unsigned long size, struct pl_err *err);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keeper: holds what must outlive the worker (the /dev/fuse descriptor,
+ * the control socket, shared memory, the locks), starts a new worker when one
+ * dies, and does nothing else.
+ *
+ * LAUNCH SOCKET (SOCK_SEQPACKET between launcher and keeper), one byte and text:
+ *   keeper -> launcher  'R' + the worker's ready line, 'A' = state.json written
+ *   launcher -> keeper  'D' + "<device> <devno>" ("" without a loop device)
+ * End of file before 'D': the launch failed, everything is taken down.
+ */
+#ifndef PLOOP_PLOOPD_KEEPER_H
+#define PLOOP_PLOOPD_KEEPER_H
+
+#include "ploopd/attachment.h"
+
+struct pl_keeper_fds {
+	int fuse, control, pending, session, image_lock, keeper_lock;
+	int launch;
+};
+
+#define PL_READY_MAX 2048 /* bytes of a ready line */
+
+/* Runs in a fresh child of the launcher; never returns. */
+void pl_keeper_main(const struct pl_attachment *att,
+		    const struct pl_keeper_fds *fds) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The worker: see worker.h.
+ *
+ * STATES
+ *   opening --open_all--> serving --pl_worker_close--> closing --> (exit 0)
+ *   Closing starts by the control socket's "quit", by SIGTERM while nobody has
+ *   the file open, or when the file system is gone (the loop device was
+ *   cleared). Everything else that ends a worker is a death; the keeper starts
+ *   the next one.
+ */
+#include "ploopd/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/loop.h"
+#include "engine/engine.h"
+#include "export/fuse/fuse_export.h"
+#include "image/image.h"
+#include "layer/layer.h"
+#include "ploopd/control.h"
+#include "ploopd/fds.h"
+#include "ploopd/log.h"
+#include "ploopd/rundir.h"
+#include "store/store.h"
+
+#define RING_ENTRIES 256u
+#define FUSE_MEMORY (64u << 20) /* bytes of request buffers at most */
+#define STACKS 32u /* coroutines that never need memory */
+
+/* ---- closing ---- */
+
+static void wait_idle(struct pl_worker *w)
+{
+	while (w->running)
+		pl_waitq_wait(&w->waiting);
+	while (pl_fuse_inflight(w->fuse))
+		pl_loop_sleep_ms(w->loop, 1);
+}
+
+int pl_worker_close(struct pl_worker *w, struct pl_err *err)
+{
+	int rc;
+
+	if (w->closing) {
+		while (!w->closed)
+			pl_waitq_wait(&w->waiting);
+	} else {
+		w->closing = true;
+		pl_fuse_stop(w->fuse);
+		pl_control_cancel_all(w->control);
+		wait_idle(w);
+		pl_engine_close(w->engine, &w->close_err);
+		w->engine = NULL;
+		w->closed = true;
+		pl_waitq_wake_all(&w->waiting);
+	}
+	rc = w->close_err.code ? -EIO : 0;
+	if (rc < 0 && err)
+		*err = w->close_err;
+	return rc;
+}
+
+/* Closes, lets the last answers out, ends the loop. */
+static void close_and_stop(void *arg)
+{
+	struct pl_worker *w = arg;
+	struct pl_err err;
+
+	if (pl_worker_close(w, &err) < 0)
+		pl_log("closing failed: %s", err.msg);
+	pl_control_stop(w->control);
+	pl_control_drain(w->control);
+	pl_loop_stop(w->loop);
+}
+
+void pl_worker_end(struct pl_worker *w)
+{
+	if (pl_co_start(close_and_stop, w) < 0)
+		abort(); /* the next worker tries again */
+}
+
+static void on_gone(void *arg)
+{
+	struct pl_worker *w = arg;
+
+	pl_log("the device is gone; closing");
+	pl_worker_end(w);
+}
+
+static void on_signal(void *arg)
+{
+	struct pl_worker *w = arg;
+	struct signalfd_siginfo info;
+
+	while (read(w->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (pl_fuse_in_use(w->fuse))
+			pl_log("SIGTERM ignored: the device is in use; use "
+			       "ploopd detach %s",
+			       w->att.id);
+		else
+			pl_worker_end(w);
+	}
+}
+
+/* ---- opening ---- */
+
+static void note(void *arg, const char *text)
+{
+	(void)arg;
+	pl_log("%s", text);
+}
+
+static int open_image(struct pl_worker *w, struct pl_err *err)
+{
+	unsigned flags = PL_IMAGE_NO_LOCK;
+	struct pl_chain *chain;
+	int rc;
+
+	if (!w->att.read_only)
+		flags |= PL_IMAGE_WRITE;
+	rc = pl_dir_open(&w->dir, w->att.directory, 0, w->loop, err);
+	if (rc == 0)
+		rc = pl_image_open(&w->image, w->dir, flags, "ploopd", err);
+	if (rc < 0)
+		return rc;
+	if (strcmp(pl_image_desc(w->image)->id, w->att.image) != 0)
+		return pl_err_set(err, PL_E_NOT_AN_IMAGE, 0,
+				  "%s is another image now", w->att.directory);
+	rc = pl_pending_new(&w->pending, PL_FD_PENDING, err);
+	if (rc == 0)
+		rc = pl_image_open_chain(
+			w->image, w->att.snapshot[0] ? w->att.snapshot : NULL,
+			w->att.read_only, w->pending, &chain, err);
+	if (rc == 0)
+		rc = pl_engine_new(&w->engine, w->loop, chain, err);
+	return rc;
+}
+
+static int open_exports(struct pl_worker *w, struct pl_err *err)
+{
+	struct pl_fuse_params fuse = {
+		.loop = w->loop,
+		.engine = w->engine,
+		.fd = PL_FD_FUSE,
+		.session = w->session,
+		.name = w->name,
+		.max_memory = FUSE_MEMORY,
+		.gone = on_gone,
+		.note = note,
+		.arg = w,
+	};
+	struct pl_control_params control = {
+		.loop = w->loop,
+		.listen_fd = PL_FD_CONTROL,
+		.call = pl_worker_call,
+		.user = w,
+	};
+	int rc;
+
+	pl_attachment_name(w->att.id, w->name);
+	rc = pl_control_new(&w->control, &control, err);
+	if (rc == 0)
+		rc = pl_fuse_new(&w->fuse, &fuse, err);
+	return rc;
+}
+
+/* What must be there before the image is opened. */
+static int open_ground(struct pl_worker *w, struct pl_err *err)
+{
+	static const int held[] = { PL_FD_IMAGE_LOCK, PL_FD_DRAIN };
+	int rc = pl_loop_new(&w->loop, RING_ENTRIES, err);
+
+	if (rc < 0)
+		return rc;
+	rc = pl_loop_hold_fds(w->loop, held, 2);
+	if (rc < 0)
+		return pl_err_sys(err, rc, "registering with io_uring");
+	close(PL_FD_DRAIN);
+	w->session = mmap(NULL, sizeof(*w->session), PROT_READ | PROT_WRITE,
+			  MAP_SHARED, PL_FD_SESSION, 0);
+	if (w->session == MAP_FAILED)
+		return pl_err_sys(err, -errno, "shared memory");
+	if (pl_co_reserve(STACKS) < 0)
+		return pl_err_sys(err, -ENOMEM, "stacks");
+	return 0;
+}
+
+/*
+ * We are in the path of the kernel's own memory reclaim. Both are refused
+ * without capabilities that root may lack; then it works as long as the host
+ * does not run out of memory.
+ */
+static void protect(void)
+{
+#ifdef PR_SET_IO_FLUSHER
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
+		pl_log("PR_SET_IO_FLUSHER refused (%s): under memory pressure "
+		       "this image may be slow",
+		       strerrorname_np(errno));
+#endif
+	mlockall(MCL_CURRENT | MCL_ONFAULT);
+}
+
+static int catch_signals(struct pl_worker *w, struct pl_err *err)
+{
+	struct pl_poll *poll;
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	w->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (w->signal_fd < 0)
+		return pl_err_sys(err, -errno, "signals");
+	return pl_poll_new(&poll, w->loop, w->signal_fd, on_signal, w);
+}
+
+static int open_all(struct pl_worker *w, struct pl_err *err)
+{
+	int rc = open_ground(w, err);
+
+	if (rc < 0)
+		return rc;
+	protect();
+	rc = open_image(w, err);
+	if (rc == 0)
+		rc = open_exports(w, err);
+	if (rc == 0)
+		rc = catch_signals(w, err);
+	return rc;
+}
+
+/* ---- telling the keeper ---- */
+
+static void say_ready(const struct pl_worker *w)
+{
+	dprintf(PL_FD_READY,
+		"{\"ok\":true,\"size\":%llu,\"blockSize\":%u,\"pid\":%d}\n",
+		(unsigned long long)pl_engine_size(w->engine),
+		pl_engine_block_size(w->engine), (int)getpid());
+	close(PL_FD_READY);
+}
+
+static void say_failed(const struct pl_err *err)
+{
+	json_t *j = json_object();
+	char *line;
+
+	json_object_set_new(j, "ok", json_false());
+	json_object_set_new(j, "code", json_string(pl_code_name(err->code)));
+	json_object_set_new(j, "message", json_string(err->msg));
+	line = json_dumps(j, JSON_COMPACT);
+	dprintf(PL_FD_READY, "%s\n", line ? line : "{}");
+	free(line);
+	json_decref(j);
+	pl_log("cannot open %s: %s", pl_code_name(err->code), err->msg);
+}
+
+static int take_arguments(struct pl_worker *w, int argc, char **argv)
+{
+	struct pl_attachment *att = &w->att;
+
+	if (argc != 6)
+		return -EINVAL;
+	snprintf(att->directory, sizeof(att->directory), "%s", argv[2]);
+	snprintf(att->folder, sizeof(att->folder), "%s", argv[3]);
+	snprintf(att->id, sizeof(att->id), "%s", argv[4]);
+	att->read_only = !strcmp(argv[5], "ro");
+	return pl_attachment_split(att);
+}
+
+/* The keeper was killed before us: nobody else removes the folder. */
+static void clean_up_alone(const struct pl_worker *w, pid_t keeper)
+{
+	if (getppid() != keeper)
+		pl_rundir_remove(w->att.folder);
+}
+
+int pl_worker_main(int argc, char **argv)
+{
+	static struct pl_worker w;
+	struct pl_err err = { 0 };
+	pid_t keeper = getppid();
+	int rc;
+
+	pl_log_init("worker");
+	if (take_arguments(&w, argc, argv) < 0) {
+		fprintf(stderr, "ploopd worker is started by ploopd attach\n");
+		return pl_code_exit(PL_E_INVALID_ARGUMENT);
+	}
+	rc = open_all(&w, &err);
+	if (rc < 0) {
+		say_failed(&err);
+		return pl_code_exit(err.code ? err.code : PL_E_INTERNAL);
+	}
+	say_ready(&w);
+	rc = pl_loop_run(w.loop);
+	if (rc < 0 || !w.closed) {
+		pl_log("the event loop failed: %s", strerrorname_np(-rc));
+		return pl_code_exit(PL_E_INTERNAL);
+	}
+	pl_image_close(w.image);
+	pl_pending_free(w.pending);
+	clean_up_alone(&w, keeper);
+	/* The process ends here; the kernel frees the rest. */
+	return 0;
+}

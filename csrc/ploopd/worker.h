@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The worker: one image's chain, engine and exports in one event loop. It may
+ * be killed at any instant; the next one goes on with what the keeper holds.
+ */
+#ifndef PLOOP_PLOOPD_WORKER_H
+#define PLOOP_PLOOPD_WORKER_H
+
+#include "base/co.h"
+#include "ploopd/attachment.h"
+
+struct pl_chain;
+struct pl_control;
+struct pl_dir;
+struct pl_engine;
+struct pl_fuse;
+struct pl_fuse_session;
+struct pl_loop;
+struct pl_pending;
+struct pl_call;
+
+struct pl_worker {
+	struct pl_attachment att;
+	char name[PL_LOOP_NAME]; /* of the fuse file */
+	struct pl_loop *loop;
+	struct pl_dir *dir;
+	struct pl_image *image;
+	struct pl_pending *pending;
+	struct pl_engine *engine;
+	struct pl_fuse *fuse;
+	struct pl_control *control;
+	struct pl_fuse_session *session;
+	int signal_fd;
+	unsigned running; /* operations that use image or engine */
+	const char *maintenance; /* the one that excludes others, or NULL */
+	bool closing, closed;
+	struct pl_err close_err;
+	struct pl_waitq waiting; /* for closed, or for operations to end */
+};
+
+/* argv of "ploopd worker": see exec_worker() in keeper.c. The exit status. */
+int pl_worker_main(int argc, char **argv);
+
+/*
+ * Inside a coroutine: ends the export, waits for what is under way and closes
+ * the chain cleanly. Callers after the first wait and get the same result.
+ */
+int pl_worker_close(struct pl_worker *w, struct pl_err *err);
+
+/* Closes (if need be), lets the last answers out and ends the process. */
+void pl_worker_end(struct pl_worker *w);
+
+/* control_ops.c: one request of the control socket; user = the worker. */
+void pl_worker_call(struct pl_call *call);
+
+#endif
