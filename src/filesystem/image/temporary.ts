@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attaching (and mounting) a detached image for the time of one piece of work. Always undone: at once when the work ends,
 // fails or is interrupted; by the next command when this process is killed.
-import { attachmentsOf, type Attachment } from '../../attach/attachments.js';
+import { attachmentsOf } from '../../attach/attachments.js';
 import { attachImage } from '../../attach/ploopd.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
@@ -10,7 +10,7 @@ import { mountFileSystem } from '../mount.js';
 import type { FileSystemType } from '../type.js';
 import { unmountFileSystem } from '../unmount.js';
 import { detachDevice, unmountAndDetach } from './detach.js';
-import { placeMarker, readMarker, removeMarker } from './marker.js';
+import { noteKeeper, placeMarker, readMarker, releaseMarker, type Marker } from './marker.js';
 import { makeMountPoint, removeMountPoint } from './places.js';
 
 export interface TemporaryOptions extends RunDirectoryOption {
@@ -32,22 +32,29 @@ export async function withAttached<T>(
   const { id } = await readDescriptor(dir);
   await clearAbandoned(dir, options);
   if (!(await placeMarker(id, options))) throw await busy(dir, id, options);
+  let clean = true;
   try {
     const attached = await attachImage(dir, { runDir: options.runDir, readOnly: options.readOnly, signal: options.signal });
+    clean = false;
+    await noteKeeper(id, attached.keeper, options);
     const { device, sizeBytes } = attached;
     return await finallyUndo(
       async () => {
         if (device === null) throw new PloopError('DAEMON', `ploopd gave no device for ${dir}`);
         return work({ device, sizeBytes });
       },
-      () => detachDevice(attached, options),
+      async () => {
+        await detachDevice(attached, options);
+        clean = true;
+      },
     );
   } catch (error) {
-    // An attach that was interrupted may have come about all the same.
-    if (error instanceof PloopError && error.code === 'INTERRUPTED') await undoAttachments(dir, options);
+    // An attach that was interrupted may have come about all the same: then it is like one of a killed command.
+    if (clean && error instanceof PloopError && error.code === 'INTERRUPTED')
+      await undoAbandoned(dir, await readMarker(id, options), options);
     throw error;
   } finally {
-    await removeMarker(id, options);
+    await releaseMarker(id, { ...options, clean });
   }
 }
 
@@ -75,13 +82,22 @@ export async function clearAbandoned(dir: string, options: RunDirectoryOption = 
   const owner = await readMarker(id, options);
   if (owner === undefined) return;
   if (owner.alive) throw await busy(dir, id, options);
-  await undoAttachments(dir, options);
-  await removeMarker(id, options);
+  await undoAbandoned(dir, owner, options);
+  await releaseMarker(id, { ...options, clean: true });
 }
 
-async function undoAttachments(dir: string, options: RunDirectoryOption): Promise<void> {
-  const tops = (await attachmentsOf(dir, options)).filter((one: Attachment) => one.snapshot === null);
-  for (const attachment of tops) await unmountAndDetach(attachment, { runDir: options.runDir });
+/** How long `ploopd attach` may take to come about after the marker was written. */
+const ATTACH_MS = 30_000;
+
+/** Undoes what the marker's owner attached, and nothing that somebody else attached since. */
+async function undoAbandoned(dir: string, marker: Marker | undefined, options: RunDirectoryOption): Promise<void> {
+  if (marker === undefined) return;
+  const tops = (await attachmentsOf(dir, options)).filter((one) => one.snapshot === null);
+  for (const attachment of tops) {
+    const sinceMs = Date.parse(attachment.since) - marker.writtenMs;
+    const itsOwn = marker.keeper === undefined ? Math.abs(sinceMs) < ATTACH_MS : marker.keeper === attachment.keeper;
+    if (itsOwn) await unmountAndDetach(attachment, { runDir: options.runDir });
+  }
 }
 
 async function busy(dir: string, imageId: string, options: RunDirectoryOption): Promise<PloopError> {
