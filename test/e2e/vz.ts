@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// The commands as a person runs them, in places of their own below one temporary directory. `withVz` ends whatever the
+// test has left: containers, mounts, attachments; also when it fails.
+import { spawn } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { listAttachments } from '../../src/attach/attachments.js';
+import { destroyContainer } from '../../src/container/destroy.js';
+import { listContainers } from '../../src/container/list.js';
+import { stopContainer } from '../../src/container/stop.js';
+import { unmountAndDetach } from '../../src/filesystem/image/detach.js';
+import { run } from '../../src/exec/run.js';
+
+export interface Outcome {
+  status: number;
+  stdout: string;
+  stderr: string;
+}
+
+export interface Vz {
+  directory: string;
+  runDir: string;
+  vzRoot: string;
+  /** Runs `vzctl` (or another of our programs) and hands back how it ended. */
+  command(
+    program: 'vzctl' | 'vzlist' | 'ploop',
+    args: readonly string[],
+    options?: { input?: string; interruptAfterMs?: number },
+  ): Promise<Outcome>;
+  /** `vzctl`, which must succeed; answers its output without the last line break. */
+  vzctl(...args: string[]): Promise<string>;
+  /** `vzctl … --json`, which must succeed. */
+  json<T>(...args: string[]): Promise<T>;
+  /** What `du` says of a container's image. */
+  hostBytes(ctid: string): Promise<number>;
+}
+
+export async function withVz<T>(work: (vz: Vz) => Promise<T>): Promise<T> {
+  // Not in tmpfs: holes and direct I/O are wanted. A short path: unix sockets take 107 bytes.
+  const directory = await mkdtemp('/var/tmp/pvz-');
+  const [runDir, vzRoot] = [join(directory, 'run'), join(directory, 'vz')];
+  const env = { ...process.env, PLOOP_RUN_DIR: runDir, PLOOP_VZ_ROOT: vzRoot };
+  const command: Vz['command'] = (program, args, options = {}) => ours(program, args, { ...options, env });
+  const vzctl = async (...args: string[]): Promise<string> => {
+    const { status, stdout, stderr } = await command('vzctl', args);
+    if (status !== 0) throw new Error(`vzctl ${args.join(' ')} ended with ${status}: ${stderr}`);
+    return stdout.replace(/\n$/, '');
+  };
+  try {
+    await mkdir(join(vzRoot, 'template/cache'), { recursive: true });
+    await mkdir(runDir);
+    return await work({
+      directory,
+      runDir,
+      vzRoot,
+      command,
+      vzctl,
+      json: async <J>(...args: string[]) => JSON.parse(await vzctl(...args, '--json')) as J,
+      async hostBytes(ctid) {
+        await run('sync', ['-f', vzRoot]);
+        const { stdout } = await run('du', ['-s', '--block-size=1', join(vzRoot, 'private', ctid)]);
+        return Number.parseInt(stdout, 10);
+      },
+    });
+  } finally {
+    await endEverything({ runDir, vzRoot });
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function endEverything(roots: { runDir: string; vzRoot: string }): Promise<void> {
+  for (const { ctid } of await listContainers(roots)) {
+    await stopContainer(ctid, { ...roots, fast: true }).catch(report);
+    await destroyContainer(ctid, roots).catch(report);
+  }
+  for (const attachment of await listAttachments(roots)) await unmountAndDetach(attachment, roots).catch(report);
+}
+
+/** Cleaning up must not hide why the test failed, nor keep quiet. */
+function report(error: unknown): void {
+  process.stderr.write(`cleaning up: ${String(error)}\n`);
+}
+
+/** What is left in the run directory of attachments and containers: [] when everything was undone. */
+export async function leftovers(vz: Vz): Promise<string[]> {
+  const attachments = (await listAttachments({ runDir: vz.runDir })).map((one) => one.attachment);
+  const bundles = await readdir(join(vz.runDir, 'vz/bundle')).catch(() => []);
+  return [...attachments, ...bundles];
+}
+
+function ours(
+  program: string,
+  args: readonly string[],
+  options: { env: NodeJS.ProcessEnv; input?: string; interruptAfterMs?: number },
+): Promise<Outcome> {
+  const script = fileURLToPath(new URL(`../../bin/${program}.js`, import.meta.url));
+  const child = spawn(process.execPath, [script, ...args], { env: options.env, stdio: 'pipe' });
+  const outcome = { status: -1, stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (outcome.stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (outcome.stderr += text));
+  child.stdin.on('error', () => undefined).end(options.input ?? '');
+  const timer = options.interruptAfterMs === undefined ? undefined : setTimeout(() => child.kill('SIGINT'), options.interruptAfterMs);
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve({ ...outcome, status: code ?? -1 });
+    });
+  });
+}
