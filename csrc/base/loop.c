@@ -64,6 +64,11 @@ int pl_loop_hold_fds(struct pl_loop *loop, const int *fds, unsigned n)
 	return io_uring_register_files(&loop->ring, fds, n);
 }
 
+void pl_loop_release_fds(struct pl_loop *loop)
+{
+	io_uring_unregister_files(&loop->ring);
+}
+
 struct io_uring_sqe *pl_loop_sqe(struct pl_loop *loop, struct pl_ev *ev)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&loop->ring);

@@ -54,6 +54,8 @@ int pl_loop_call(struct pl_loop *loop,
  * process. Once per loop.
  */
 int pl_loop_hold_fds(struct pl_loop *loop, const int *fds, unsigned n);
+/* At a clean end: a ring is torn down some time after its process is gone. */
+void pl_loop_release_fds(struct pl_loop *loop);
 
 /* Suspends the coroutine for some milliseconds; 0 or -errno. */
 int pl_loop_sleep_ms(struct pl_loop *loop, unsigned ms);

@@ -169,6 +169,8 @@ static void on_ready(struct keeper *k)
 static void finish(struct keeper *k, int status) __attribute__((noreturn));
 static void finish(struct keeper *k, int status)
 {
+	/* First: who sees the folder gone may take the image at once. */
+	close_fd(&k->fd.image_lock);
 	pl_rundir_remove(k->att->folder);
 	_exit(status);
 }
