@@ -11,6 +11,7 @@ export interface GrowOptions {
   type: FileSystemType;
   /** Where it is mounted. ext4 can do without, xfs cannot. */
   mountPoint?: string | undefined;
+  /** Looked at before and between: a resize2fs that is killed in the middle leaves a damaged file system. */
   signal?: AbortSignal | undefined;
 }
 
@@ -20,12 +21,18 @@ export async function growFileSystem(device: string, options: GrowOptions): Prom
   const { type, mountPoint, signal } = options;
   if (type === 'xfs') {
     if (mountPoint === undefined) throw new PloopError('INVALID_ARGUMENT', 'grow: xfs grows only while it is mounted');
-    await run('xfs_growfs', ['-d', mountPoint], { signal });
+    checkNotInterrupted(device, signal);
+    await run('xfs_growfs', ['-d', mountPoint]);
     return;
   }
   if (mountPoint === undefined) await prepareExt4(device, { signal });
   else await checkOnlineGrowth(type);
-  await run('resize2fs', [device], { signal });
+  checkNotInterrupted(device, signal);
+  await run('resize2fs', [device]);
+}
+
+function checkNotInterrupted(device: string, signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new PloopError('INTERRUPTED', `interrupted before the file system on ${device} was grown`);
 }
 
 /** The kernel lets only CAP_SYS_RESOURCE grow a mounted ext4: to be asked before anything is changed. */

@@ -11,6 +11,7 @@ export interface MountOptions {
   type: FileSystemType;
   /** The device itself is read-only: a journal that was not played back stays so. */
   readOnly?: boolean | undefined;
+  /** Looked at before: a mount(8) that is killed may or may not have mounted. */
   signal?: AbortSignal | undefined;
 }
 
@@ -30,7 +31,8 @@ export async function mountFileSystem(device: string, mountPoint: string, option
   const path = await checkMountPoint(mountPoint);
   const { type, readOnly, signal } = options;
   const mount = async (words: readonly string[]): Promise<void> => {
-    await run('mount', ['-t', type, '-o', [...words, ...ALWAYS[type]].join(','), device, path], { signal });
+    if (signal?.aborted === true) throw new PloopError('INTERRUPTED', `interrupted before ${device} was mounted`);
+    await run('mount', ['-t', type, '-o', [...words, ...ALWAYS[type]].join(','), device, path]);
   };
   if (readOnly !== true) {
     await mount(['rw']).catch((error: unknown) => {

@@ -17,7 +17,8 @@ const PAUSE_MS = 100;
 /** MOUNTED, with the processes that use it, when it is busy. */
 export async function unmountFileSystem(mountPoint: string, options: UnmountOptions = {}): Promise<void> {
   for (let attempt = 1; ; attempt++) {
-    const { exitCode, stderr } = await run('umount', [mountPoint], { accept: 'any', signal: options.signal });
+    if (options.signal?.aborted === true) throw new PloopError('INTERRUPTED', `interrupted before ${mountPoint} was unmounted`);
+    const { exitCode, stderr } = await run('umount', [mountPoint], { accept: 'any' });
     if (exitCode === 0) return;
     if (!/target is busy|device is busy/.test(stderr)) throw unmountFailure(mountPoint, exitCode, stderr);
     const users = await usersOfMountPoint(mountPoint);

@@ -80,6 +80,6 @@ export async function readMarker(imageId: string, options: RunDirectoryOption): 
 
 /** Field 22 of /proc/<pid>/stat; the command name before it may hold spaces and parentheses. */
 async function startTicksOf(pid: number): Promise<string | undefined> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  const line = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+  return line?.slice(line.lastIndexOf(')') + 2).split(' ')[19];
 }

@@ -36,10 +36,10 @@ export async function withAttached<T>(
   try {
     const attached = await attachImage(dir, { runDir: options.runDir, readOnly: options.readOnly, signal: options.signal });
     clean = false;
-    await noteKeeper(id, attached.keeper, options);
-    const { device, sizeBytes } = attached;
+    const { device, sizeBytes, keeper } = attached;
     return await finallyUndo(
       async () => {
+        await noteKeeper(id, keeper, options);
         if (device === null) throw new PloopError('DAEMON', `ploopd gave no device for ${dir}`);
         return work({ device, sizeBytes });
       },
@@ -50,8 +50,7 @@ export async function withAttached<T>(
     );
   } catch (error) {
     // An attach that was interrupted may have come about all the same: then it is like one of a killed command.
-    if (clean && error instanceof PloopError && error.code === 'INTERRUPTED')
-      await undoAbandoned(dir, await readMarker(id, options), options);
+    if (clean && isInterruption(error)) await undoAbandoned(dir, await readMarker(id, options), options);
     throw error;
   } finally {
     await releaseMarker(id, { ...options, clean });
@@ -107,6 +106,10 @@ async function busy(dir: string, imageId: string, options: RunDirectoryOption): 
     hint: 'Wait until that command has ended.',
     details: { pid: owner?.pid ?? null },
   });
+}
+
+function isInterruption(error: unknown): boolean {
+  return error instanceof PloopError && error.code === 'INTERRUPTED';
 }
 
 /** Like try/finally, but a failing undo does not hide why the work failed. */
