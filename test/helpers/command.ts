@@ -14,6 +14,8 @@ export interface CommandOutcome {
 
 export interface StartedCommand {
   child: ChildProcess;
+  /** To the command and all its children, as the terminal does on Control-C. */
+  signalGroup(signal: NodeJS.Signals): void;
   ended: Promise<CommandOutcome>;
 }
 
@@ -23,7 +25,11 @@ export function startCommand(
   env: Record<string, string> = {},
 ): StartedCommand {
   const script = fileURLToPath(new URL(`../../bin/${program}.js`, import.meta.url));
-  const child = spawn(process.execPath, [script, ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [script, ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
@@ -35,7 +41,10 @@ export function startCommand(
       resolve({ status, signal, stdout, stderr, json });
     });
   });
-  return { child, ended };
+  const signalGroup = (signal: NodeJS.Signals): void => {
+    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, signal);
+  };
+  return { child, signalGroup, ended };
 }
 
 /** `ploop('info', dir, '--json')` */

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Control-C in the middle of `ploop create`: nothing is left of it.
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { listAttachments } from '../../src/attach/attachments.js';
+import { readMounts } from '../../src/attach/mounts.js';
+import { startCommand } from '../helpers/command.js';
+import { lacks } from '../helpers/require.js';
+import { makeScratch, type Scratch } from '../helpers/scratch.js';
+
+let scratch: Scratch;
+
+beforeEach(async () => {
+  scratch = await makeScratch();
+  await mkdir(scratch.path('source'));
+  for (let i = 0; i < 40; i++) await writeFile(scratch.path(`source/file${i}`), randomBytes(2 ** 22));
+});
+afterEach(() => scratch.clean());
+
+async function left(): Promise<object> {
+  const mounts = (await readMounts()).filter((mount) => mount.mountPoint.startsWith(scratch.directory));
+  return { attachments: await listAttachments(), mounts };
+}
+
+describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('an interrupted create', () => {
+  it.each([20, 150, 300, 500, 800, 1200])('leaves nothing (Control-C after %i ms)', async (delayMs) => {
+    const dir = scratch.path('image');
+    const { signalGroup, ended } = startCommand('ploop', ['create', dir, '--size', '1G', '--from', scratch.path('source'), '--json']);
+    await sleep(delayMs);
+    signalGroup('SIGINT');
+    const outcome = await ended;
+    // Too early for a handler: the signal itself. Too late: it was done.
+    if (outcome.status === 0) return;
+    expect(outcome.signal === 'SIGINT' || outcome.status === 130).toBe(true);
+    expect(existsSync(dir)).toBe(false);
+    expect(await left()).toEqual({ attachments: [], mounts: [] });
+  });
+
+  it('leaves a directory that was there before, empty', async () => {
+    const dir = scratch.path('there');
+    await mkdir(dir);
+    const { child, ended } = startCommand('ploop', ['create', dir, '--size', '1G', '--from', scratch.path('source')]);
+    await expect.poll(() => existsSync(`${dir}/image.json`), { timeout: 10_000, interval: 5 }).toBe(true);
+    child.kill('SIGTERM');
+    expect((await ended).status).toBe(130);
+    expect(await readdir(dir)).toEqual([]);
+    expect(await left()).toEqual({ attachments: [], mounts: [] });
+  });
+});

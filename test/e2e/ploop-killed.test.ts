@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Daemons killed with SIGKILL: what was written stays, and the next command explains or cleans up.
+import { open } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { listAttachments } from '../../src/attach/attachments.js';
+import { native } from '../../src/native/index.js';
+import { ploop } from '../helpers/command.js';
+import { lacks } from '../helpers/require.js';
+import { makeScratch, type Scratch } from '../helpers/scratch.js';
+
+let scratch: Scratch;
+let dir: string;
+
+beforeEach(async () => {
+  scratch = await makeScratch();
+  dir = scratch.path('image');
+  await ploop('create', dir, '--size', '16M', '--fs', 'none');
+});
+afterEach(() => scratch.clean());
+
+async function attached(): Promise<{ device: string; keeper: number; worker: number }> {
+  return (await ploop('attach', dir, '--json')).json();
+}
+
+async function write(device: string, offset: number, data: Buffer): Promise<void> {
+  const file = await open(device, 'r+');
+  try {
+    await file.write(data, 0, data.length, offset);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function read(offset: number, length: number): Promise<string> {
+  await using reader = await native.openReader(dir);
+  return (await reader.read(offset, length)).toString();
+}
+
+describe.skipIf(lacks('root', 'fuse', 'loop'))('a daemon that was killed', () => {
+  it('is shown as dead, explained, and cleaned up by detach', async () => {
+    const { device, keeper, worker } = await attached();
+    await write(device, 0, Buffer.alloc(4096, 'z'));
+    process.kill(keeper, 'SIGKILL');
+    process.kill(worker, 'SIGKILL');
+    await expect.poll(async () => (await listAttachments())[0]?.state).toBe('dead');
+    expect((await ploop('list')).stdout).toMatch(new RegExp(`${device} +dead`));
+    expect((await ploop('info', dir)).stdout).toMatch(/its ploopd is gone/);
+    expect((await ploop('detach', dir)).status).toBe(0);
+    expect(await listAttachments()).toEqual([]);
+    expect(await read(0, 4096)).toBe('z'.repeat(4096));
+    expect((await ploop('check', dir)).status).toBe(0);
+  });
+
+  it('comes back when only the worker died', async () => {
+    const { device, worker } = await attached();
+    await write(device, 0, Buffer.alloc(4096, '1'));
+    process.kill(worker, 'SIGKILL');
+    await write(device, 4096, Buffer.alloc(4096, '2'));
+    await expect.poll(async () => (await listAttachments())[0]).toMatchObject({ live: true, state: 'running', restarts: 1 });
+    expect((await listAttachments())[0]?.worker).not.toBe(worker);
+    expect((await ploop('detach', dir)).status).toBe(0);
+    expect(await read(0, 8192)).toBe('1'.repeat(4096) + '2'.repeat(4096));
+  });
+});
