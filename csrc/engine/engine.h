@@ -44,6 +44,7 @@ struct pl_req {
 	void (*done)(struct pl_req *req, int res);
 	/* the engine's own */
 	struct pl_engine *engine;
+	struct pl_req *next;
 	uint64_t start_ns;
 };
 

@@ -25,7 +25,7 @@
 #define PL_LABEL_MAX 63u
 /* Virtual size at most 2^34 blocks: 64 TiB at 4 KiB, 1 PiB at 64 KiB. */
 #define PL_MAX_BLOCKS (1ull << 34)
-#define PL_JOURNAL_MIN (64u << 10)
+#define PL_JOURNAL_MIN (512u << 10)
 #define PL_JOURNAL_MAX (64u << 20)
 #define PL_RECORD_MAX (256u << 10)
 

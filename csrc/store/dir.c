@@ -67,6 +67,25 @@ static int open_error(const struct pl_dir *dir, const char *name, int rc,
 	return pl_err_sys(err, rc, "%s/%s", dir->path, name);
 }
 
+/*
+ * Waits until every I/O of a process that died with this file open has ended:
+ * writers hold a shared flock on each of their descriptions, which is released
+ * only with the last reference, and operations in flight are references.
+ */
+static int drain(int fd, int direct_fd)
+{
+	int rc;
+
+	do {
+		rc = flock(fd, LOCK_EX);
+	} while (rc < 0 && errno == EINTR);
+	if (rc == 0)
+		rc = flock(fd, LOCK_SH);
+	if (rc == 0 && direct_fd >= 0)
+		rc = flock(direct_fd, LOCK_SH);
+	return rc < 0 ? -errno : 0;
+}
+
 static int host_open(struct pl_dir *dir, const char *name, unsigned flags,
 		     struct pl_store **ret, struct pl_err *err)
 {
@@ -92,7 +111,10 @@ static int host_open(struct pl_dir *dir, const char *name, unsigned flags,
 			return open_error(dir, name, direct_fd, err);
 		}
 	}
-	rc = pl_file_new(ret, fd, direct_fd < 0 ? -1 : direct_fd, h->loop);
+	rc = flags & PL_OPEN_WRITE ? drain(fd, direct_fd) : 0;
+	if (rc == 0)
+		rc = pl_file_new(ret, fd, direct_fd < 0 ? -1 : direct_fd,
+				 h->loop);
 	if (rc < 0) {
 		close(fd);
 		if (direct_fd >= 0)

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A chain: layers on top of each other, one virtual disk.
+ *
+ * Reads fall through to the first layer that owns a block; writes go to the
+ * top. What the sealed layers say about a cluster is worked out once and kept
+ * (resolve.c), so a look-up costs the same at any depth.
+ *
+ * off and len are bytes, multiples of 512. The data path returns 0 or -errno
+ * and suspends the running coroutine; outside of one it blocks.
+ */
+#ifndef PLOOP_CHAIN_CHAIN_H
+#define PLOOP_CHAIN_CHAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "layer/layer.h"
+
+#define PL_CHAIN_MAX 1000u /* layers */
+
+struct pl_chain;
+
+/*
+ * layers[0] is the base. Takes over the layers (not the array) on success. All
+ * must have one block size; only the last may be writable.
+ */
+int pl_chain_new(struct pl_chain **ret, struct pl_layer **layers, unsigned n,
+		 struct pl_err *err);
+
+/* Closes all layers, the top in order (see pl_layer_close). Accepts NULL. */
+int pl_chain_close(struct pl_chain *ch, struct pl_err *err);
+/* As a crash would. */
+void pl_chain_abandon(struct pl_chain *ch);
+
+uint64_t pl_chain_size(const struct pl_chain *ch); /* bytes */
+uint32_t pl_chain_block_size(const struct pl_chain *ch); /* bytes */
+bool pl_chain_writable(const struct pl_chain *ch);
+unsigned pl_chain_depth(const struct pl_chain *ch);
+struct pl_layer *pl_chain_layer(const struct pl_chain *ch, unsigned i);
+struct pl_layer *pl_chain_top(const struct pl_chain *ch);
+
+int pl_chain_read(struct pl_chain *ch, void *buf, uint64_t len, uint64_t off);
+int pl_chain_write(struct pl_chain *ch, const void *buf, uint64_t len,
+		   uint64_t off);
+/*
+ * The range reads as zeros afterwards; the host space of whole blocks comes
+ * back. Used for discard and write-zeroes.
+ */
+int pl_chain_zero(struct pl_chain *ch, uint64_t len, uint64_t off);
+/* As zero, but leaves partial blocks at the ends alone. */
+int pl_chain_discard(struct pl_chain *ch, uint64_t len, uint64_t off);
+int pl_chain_flush(struct pl_chain *ch);
+
+/*
+ * Puts a new, empty top on the chain; the old one must be sealed by now. No
+ * request may be in flight.
+ */
+int pl_chain_push(struct pl_chain *ch, struct pl_layer *top,
+		  struct pl_err *err);
+
+/* The top was grown (pl_layer_grow): 0 or -errno. */
+int pl_chain_grown(struct pl_chain *ch);
+
+/* Forgets what is known about the layers below (they were changed). */
+void pl_chain_forget(struct pl_chain *ch);
+
+/* One run of blocks with one owner. */
+struct pl_chain_extent {
+	uint64_t off, len; /* virtual bytes */
+	struct pl_layer *layer; /* NULL = nobody owns it: zeros */
+	uint64_t host_off; /* in the layer's file; UINT64_MAX = zeros */
+};
+typedef bool pl_chain_extent_fn(void *arg, const struct pl_chain_extent *ext);
+
+/* Calls each() for runs covering [off, off + len), merged; false stops. */
+int pl_chain_extents(struct pl_chain *ch, uint64_t off, uint64_t len,
+		     pl_chain_extent_fn *each, void *arg);
+
+/*
+ * Space maintenance of the top, safe beside requests (suspends).
+ *
+ * reclaim: gives the cluster's host cluster back when it holds no data at all;
+ * *ret_freed tells. relocate: moves the data of a cluster whose host cluster is
+ * at or above `limit` below it; *ret_old is the host cluster that is left
+ * behind (0 = nothing moved), to be punched and freed after a flush.
+ */
+int pl_chain_reclaim(struct pl_chain *ch, uint64_t cno, bool *ret_freed);
+int pl_chain_relocate(struct pl_chain *ch, uint64_t cno, uint64_t limit,
+		      uint64_t *ret_old);
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine: see engine.h.
+ *
+ * STATES of a request
+ *   submitted --slot free, not paused--> running (a coroutine) --> done
+ *   submitted --otherwise--> waiting (FIFO) --> running
+ */
+#include "engine/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/co.h"
+#include "base/loop.h"
+#include "chain/chain.h"
+
+#define INFLIGHT_MAX 256u
+#define COROUTINES_KEPT 16u
+
+struct pl_engine {
+	struct pl_chain *chain;
+	struct pl_loop *loop;
+	struct pl_req *head, **tail; /* waiting */
+	unsigned inflight;
+	bool paused;
+	struct pl_waitq drained;
+	struct pl_engine_stats stats;
+};
+
+int pl_engine_new(struct pl_engine **ret, struct pl_loop *loop,
+		  struct pl_chain *chain, struct pl_err *err)
+{
+	struct pl_engine *eng = calloc(1, sizeof(*eng));
+
+	if (!eng || pl_co_reserve(COROUTINES_KEPT) < 0) {
+		free(eng);
+		return pl_err_sys(err, -ENOMEM, "engine");
+	}
+	eng->chain = chain;
+	eng->loop = loop;
+	eng->tail = &eng->head;
+	*ret = eng;
+	return 0;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static int execute(struct pl_chain *ch, const struct pl_req *req)
+{
+	switch (req->op) {
+	case PL_REQ_READ:
+		return pl_chain_read(ch, req->buf, req->len, req->off);
+	case PL_REQ_WRITE:
+		return pl_chain_write(ch, req->buf, req->len, req->off);
+	case PL_REQ_FLUSH:
+		return pl_chain_flush(ch);
+	case PL_REQ_DISCARD:
+		return pl_chain_discard(ch, req->len, req->off);
+	case PL_REQ_WRITE_ZEROES:
+		return pl_chain_zero(ch, req->len, req->off);
+	}
+	return -EINVAL;
+}
+
+static void start(struct pl_engine *eng, struct pl_req *req);
+
+static void start_waiting(struct pl_engine *eng)
+{
+	struct pl_req *req;
+
+	while (!eng->paused && eng->inflight < INFLIGHT_MAX &&
+	       (req = eng->head) != NULL) {
+		eng->head = req->next;
+		if (!eng->head)
+			eng->tail = &eng->head;
+		start(eng, req);
+	}
+}
+
+static void finish(struct pl_engine *eng, struct pl_req *req, int res)
+{
+	eng->inflight--;
+	eng->stats.op[req->op].ns += now_ns() - req->start_ns;
+	eng->stats.op[req->op].errors += res < 0;
+	req->done(req, res);
+	if (!eng->inflight)
+		pl_waitq_wake_all(&eng->drained);
+	start_waiting(eng);
+}
+
+static void run_request(void *arg)
+{
+	struct pl_req *req = arg;
+	struct pl_engine *eng = req->engine;
+	int res = execute(eng->chain, req);
+
+	if (res == 0 && req->flags & PL_REQ_FUA && req->op != PL_REQ_READ &&
+	    req->op != PL_REQ_FLUSH)
+		res = pl_chain_flush(eng->chain);
+	finish(eng, req, res);
+}
+
+static void start(struct pl_engine *eng, struct pl_req *req)
+{
+	eng->inflight++;
+	if (eng->inflight > eng->stats.inflight_max)
+		eng->stats.inflight_max = eng->inflight;
+	if (pl_co_start(run_request, req) < 0)
+		finish(eng, req, -ENOMEM);
+}
+
+static int check(const struct pl_engine *eng, const struct pl_req *req)
+{
+	uint64_t size = pl_chain_size(eng->chain);
+
+	if ((unsigned)req->op >= PL_REQ_OPS)
+		return -EINVAL;
+	if (req->op == PL_REQ_FLUSH)
+		return 0;
+	if (req->op != PL_REQ_READ && !pl_chain_writable(eng->chain))
+		return -EROFS;
+	if (req->off % 512 || req->len % 512)
+		return -EINVAL;
+	if (req->off > size || req->len > size - req->off)
+		return req->op == PL_REQ_READ ? -EINVAL : -ENOSPC;
+	return 0;
+}
+
+void pl_engine_submit(struct pl_engine *eng, struct pl_req *req)
+{
+	int rc = check(eng, req);
+
+	req->engine = eng;
+	if (rc < 0) {
+		req->done(req, rc);
+		return;
+	}
+	req->start_ns = now_ns();
+	eng->stats.op[req->op].requests++;
+	eng->stats.op[req->op].bytes += req->len;
+	if (!eng->paused && eng->inflight < INFLIGHT_MAX && !eng->head) {
+		start(eng, req);
+		return;
+	}
+	req->next = NULL;
+	*eng->tail = req;
+	eng->tail = &req->next;
+}
+
+void pl_engine_pause(struct pl_engine *eng)
+{
+	assert(!eng->paused);
+	eng->paused = true;
+	while (eng->inflight)
+		pl_waitq_wait(&eng->drained);
+}
+
+void pl_engine_resume(struct pl_engine *eng)
+{
+	assert(eng->paused);
+	eng->paused = false;
+	start_waiting(eng);
+}
+
+uint64_t pl_engine_size(const struct pl_engine *eng)
+{
+	return pl_chain_size(eng->chain);
+}
+
+uint32_t pl_engine_block_size(const struct pl_engine *eng)
+{
+	return pl_chain_block_size(eng->chain);
+}
+
+bool pl_engine_read_only(const struct pl_engine *eng)
+{
+	return !pl_chain_writable(eng->chain);
+}
+
+void pl_engine_stats(const struct pl_engine *eng, struct pl_engine_stats *ret)
+{
+	*ret = eng->stats;
+	ret->inflight = eng->inflight;
+}
+
+struct pl_chain *pl_engine_chain(struct pl_engine *eng)
+{
+	return eng->chain;
+}
+
+int pl_engine_close(struct pl_engine *eng, struct pl_err *err)
+{
+	int rc;
+
+	assert(!eng->inflight && !eng->head);
+	rc = pl_chain_close(eng->chain, err);
+	free(eng);
+	return rc;
+}

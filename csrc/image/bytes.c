@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The chain of an image, and what it holds and costs. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image/image_int.h"
+#include "maint/maint.h"
+
+/* ids of the chain that ends in `top`, base first; free(*ret). */
+static int chain_ids(const struct pl_image *img, const char *top,
+		     const struct pl_image_layer ***ret, unsigned *ret_n,
+		     struct pl_err *err)
+{
+	const struct pl_image_layer *l, **list;
+	unsigned n = 0;
+
+	for (l = descriptor_layer(&img->desc, top); l;
+	     l = descriptor_layer(&img->desc, l->parent))
+		n++;
+	if (n == 0 || n > PL_CHAIN_MAX)
+		return pl_err_set(err, PL_E_UNSUPPORTED, E2BIG,
+				  "%s: a chain of %u layers; at most %u",
+				  img->dir->path, n, PL_CHAIN_MAX);
+	list = calloc(n, sizeof(struct pl_image_layer *));
+	if (!list)
+		return pl_err_sys(err, -ENOMEM, "chain");
+	*ret_n = n;
+	for (l = descriptor_layer(&img->desc, top); l;
+	     l = descriptor_layer(&img->desc, l->parent))
+		list[--n] = l;
+	*ret = list;
+	return 0;
+}
+
+/*
+ * A layer below the top, read-only. A crash between a snapshot's commit and
+ * sealing leaves one unsealed: sealed now, when we may.
+ */
+static int open_lower(struct pl_image *img, const char *id, bool may_seal,
+		      struct pl_layer **ret, struct pl_err *err)
+{
+	struct pl_layer *ly;
+	int rc = layer_file_open(img, id, 0, false, NULL, ret, err);
+
+	if (rc < 0 || !may_seal ||
+	    (pl_layer_header(*ret)->state == PL_LAYER_SEALED &&
+	     pl_layer_header(*ret)->flags & PL_HEADER_CLEAN))
+		return rc;
+	pl_layer_abandon(*ret);
+	rc = layer_file_open(img, id, PL_LAYER_WRITE | PL_LAYER_MAINTAIN, false,
+			     NULL, &ly, err);
+	if (rc < 0)
+		return rc;
+	rc = pl_layer_seal(ly, err);
+	pl_layer_abandon(ly);
+	return rc < 0 ? rc :
+			layer_file_open(img, id, 0, false, NULL, ret, err);
+}
+
+static int open_layers(struct pl_image *img, bool read_only,
+		       struct pl_pending *pending, struct pl_layer **layers,
+		       const struct pl_image_layer **ids, unsigned n,
+		       struct pl_err *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i + 1 < n && rc == 0; i++)
+		rc = open_lower(img, ids[i]->id, img->writable, &layers[i],
+				err);
+	if (rc < 0)
+		return rc;
+	return layer_file_open(img, ids[n - 1]->id,
+			       read_only ? 0 : PL_LAYER_WRITE, true, pending,
+			       &layers[n - 1], err);
+}
+
+static int open_chain(struct pl_image *img, const char *top, bool read_only,
+		      struct pl_pending *pending, struct pl_chain **ret,
+		      struct pl_err *err)
+{
+	const struct pl_image_layer **ids = NULL;
+	struct pl_layer **layers;
+	unsigned n = 0;
+	int rc = chain_ids(img, top, &ids, &n, err);
+
+	if (rc < 0)
+		return rc;
+	layers = calloc(n, sizeof(struct pl_layer *));
+	if (layers)
+		rc = open_layers(img, read_only, pending, layers, ids, n,
+				 err);
+	else
+		rc = pl_err_sys(err, -ENOMEM, "chain");
+	if (rc == 0)
+		rc = pl_chain_new(ret, layers, n, err);
+	for (unsigned i = 0; rc < 0 && layers && i < n; i++)
+		pl_layer_abandon(layers[i]);
+	free(layers);
+	free(ids);
+	return rc;
+}
+
+int pl_image_open_chain(struct pl_image *img, const char *key, bool read_only,
+			struct pl_pending *pending, struct pl_chain **ret,
+			struct pl_err *err)
+{
+	const struct pl_image_snapshot *snap;
+	const char *top = img->desc.top;
+	int rc = 0;
+
+	if (key) {
+		rc = pl_image_find(img, key, &snap, err);
+		if (rc < 0)
+			return rc;
+		top = snap->layer;
+		read_only = true;
+	}
+	if (!read_only)
+		rc = need_writable(img, err);
+	if (rc < 0)
+		return rc;
+	img->pending = read_only ? NULL : pending;
+	return open_chain(img, top, read_only, pending, ret, err);
+}
+
+/* ---- resize ---- */
+
+static int grow(struct pl_image *img, struct pl_chain *ch, uint64_t size,
+		struct pl_err *err)
+{
+	struct pl_image_desc next;
+	int rc = pl_layer_grow(pl_chain_top(ch), size, err);
+
+	if (rc < 0)
+		return rc;
+	rc = pl_chain_grown(ch);
+	if (rc == 0)
+		rc = descriptor_copy(&img->desc, &next);
+	if (rc < 0)
+		return pl_err_sys(err, rc, "resize");
+	next.size = size;
+	descriptor_layer(&next, next.top)->size = size;
+	return descriptor_commit(img, &next, err);
+}
+
+int pl_image_resize(struct pl_image *img, struct pl_chain *live, uint64_t size,
+		    struct pl_err *err)
+{
+	uint64_t bs = img->desc.block_size, most = PL_MAX_BLOCKS * bs, now;
+	struct pl_chain *ch = live;
+	int rc = need_writable(img, err), rc2;
+
+	if (rc < 0)
+		return rc;
+	if (size == 0 || size > most)
+		return pl_err_set(err, PL_E_INVALID_ARGUMENT, EINVAL,
+				  "size %llu: must be 1 to %llu bytes with "
+				  "%u-byte blocks",
+				  (unsigned long long)size,
+				  (unsigned long long)most,
+				  img->desc.block_size);
+	if (!ch)
+		rc = pl_image_open_chain(img, NULL, false, NULL, &ch, err);
+	if (rc < 0)
+		return rc;
+	size = pl_div_up(size, bs) * bs;
+	now = pl_chain_size(ch);
+	if (size < now)
+		rc = pl_err_set(err, PL_E_INVALID_ARGUMENT, EINVAL,
+				"%s has %llu bytes; making it smaller is not "
+				"supported",
+				img->dir->path, (unsigned long long)now);
+	else if (size > now || size != img->desc.size)
+		rc = grow(img, ch, size, err);
+	if (!live) {
+		rc2 = pl_chain_close(ch, rc < 0 ? NULL : err);
+		rc = rc < 0 ? rc : rc2;
+	}
+	return rc;
+}
+
+/* ---- compact ---- */
+
+static int measure(struct pl_chain *ch, uint64_t *host, uint64_t *length)
+{
+	struct pl_store *st = pl_layer_store(pl_chain_top(ch));
+	int rc = pl_store_usage(st, host);
+
+	return rc < 0 ? rc : pl_store_size(st, length);
+}
+
+static int compact(struct pl_chain *ch, struct pl_compact_result *ret,
+		   const struct pl_maint_progress *progress, struct pl_err *err)
+{
+	struct pl_compact_stats stats;
+	int rc = measure(ch, &ret->host_before, &ret->length_before);
+
+	if (rc == 0)
+		rc = pl_compact(ch, progress, &stats);
+	if (rc == -ECANCELED)
+		return pl_err_set(err, PL_E_INTERRUPTED, ECANCELED,
+				  "compact was interrupted; what was moved "
+				  "stays moved");
+	if (rc == 0)
+		rc = measure(ch, &ret->host_after, &ret->length_after);
+	if (rc < 0)
+		return pl_err_sys(err, rc, "compact");
+	ret->clusters_freed = stats.freed;
+	ret->clusters_moved = stats.moved;
+	return 0;
+}
+
+int pl_image_compact(struct pl_image *img, struct pl_chain *live,
+		     struct pl_compact_result *ret, pl_progress_fn *progress,
+		     void *arg, struct pl_err *err)
+{
+	struct pl_maint_progress p = { .fn = progress, .arg = arg };
+	struct pl_chain *ch = live;
+	int rc = need_writable(img, err), rc2;
+
+	memset(ret, 0, sizeof(*ret));
+	if (rc == 0 && !ch)
+		rc = pl_image_open_chain(img, NULL, false, NULL, &ch, err);
+	if (rc < 0)
+		return rc;
+	rc = compact(ch, ret, &p, err);
+	if (!live) {
+		rc2 = pl_chain_close(ch, rc < 0 ? NULL : err);
+		rc = rc < 0 ? rc : rc2;
+	}
+	return rc;
+}
+
+/* ---- looking ---- */
+
+struct mapping {
+	pl_map_fn *each;
+	void *arg;
+};
+
+static bool map_one(void *arg, const struct pl_chain_extent *e)
+{
+	const struct mapping *m = arg;
+	struct pl_map_extent ext = {
+		.off = e->off,
+		.len = e->len,
+		.layer = e->layer ? pl_layer_id(e->layer) : NULL,
+		.zero = e->host_off == UINT64_MAX,
+		.host_off = e->host_off == UINT64_MAX ? 0 : e->host_off,
+	};
+
+	return m->each(m->arg, &ext);
+}
+
+int pl_image_map(struct pl_image *img, struct pl_chain *chain, uint64_t off,
+		 uint64_t len, pl_map_fn *each, void *arg, struct pl_err *err)
+{
+	struct mapping m = { .each = each, .arg = arg };
+	struct pl_chain *ch = chain;
+	int rc = 0;
+
+	if (off % img->desc.block_size)
+		return pl_err_set(err, PL_E_INVALID_ARGUMENT, EINVAL,
+				  "offset %llu: must be a multiple of the "
+				  "block size, %u",
+				  (unsigned long long)off,
+				  img->desc.block_size);
+	if (!ch)
+		rc = pl_image_open_chain(img, NULL, true, NULL, &ch, err);
+	if (rc < 0)
+		return rc;
+	if (len > pl_chain_size(ch))
+		len = pl_chain_size(ch);
+	rc = pl_chain_extents(ch, off, len, map_one, &m);
+	if (!chain)
+		pl_chain_abandon(ch);
+	if (rc == -EUCLEAN)
+		return pl_err_set(err, PL_E_CORRUPT, EUCLEAN,
+				  "%s: a map page is damaged; see ploop check",
+				  img->dir->path);
+	return rc < 0 ? pl_err_sys(err, rc, "%s: map", img->dir->path) : 0;
+}
+
+int pl_image_layer_usage(struct pl_image *img, const char *layer_id,
+			 struct pl_layer_usage *ret, struct pl_err *err)
+{
+	struct pl_layer *ly;
+	int rc = layer_file_open(img, layer_id, 0, false, NULL, &ly, err);
+
+	if (rc < 0)
+		return rc;
+	memset(ret, 0, sizeof(*ret));
+	rc = pl_store_usage(pl_layer_store(ly), &ret->host_bytes);
+	if (rc == 0)
+		rc = pl_store_size(pl_layer_store(ly), &ret->length);
+	if (rc == 0)
+		rc = pl_layer_count(ly, &ret->clusters, &ret->owned_bytes);
+	pl_layer_abandon(ly);
+	if (rc == -EUCLEAN)
+		return pl_err_set(err, PL_E_CORRUPT, EUCLEAN,
+				  "layer %s: a map page is damaged; see ploop "
+				  "check",
+				  layer_id);
+	return rc < 0 ? pl_err_sys(err, rc, "layer %s", layer_id) : 0;
+}

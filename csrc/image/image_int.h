@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this module share. */
+#ifndef PLOOP_IMAGE_IMAGE_INT_H
+#define PLOOP_IMAGE_IMAGE_INT_H
+
+#include "chain/chain.h"
+#include "image/image.h"
+#include "store/store.h"
+
+#define DESCRIPTOR "image.json"
+#define DESCRIPTOR_NEW "image.json.new"
+#define LAYERS "layers"
+#define LAYER_NAME_MAX 64
+
+struct pl_image {
+	struct pl_dir *dir; /* the caller's */
+	struct pl_image_desc desc;
+	bool writable, locked;
+	char prepared[PL_ID_LEN + 1]; /* a new top's file, "" = none */
+	struct pl_pending *pending; /* of the live chain */
+};
+
+/* ---- descriptor.c ---- */
+int descriptor_load(struct pl_dir *dir, struct pl_image_desc *ret,
+		    struct pl_err *err);
+/* Replaces the descriptor atomically and durably: the commit point. */
+int descriptor_store(struct pl_dir *dir, const struct pl_image_desc *desc,
+		     struct pl_err *err);
+void descriptor_free(struct pl_image_desc *desc);
+int descriptor_copy(const struct pl_image_desc *from, struct pl_image_desc *to);
+int descriptor_add_layer(struct pl_image_desc *desc,
+			 const struct pl_image_layer *layer);
+int descriptor_add_snapshot(struct pl_image_desc *desc,
+			    const struct pl_image_snapshot *snap);
+void descriptor_drop_layer(struct pl_image_desc *desc, const char *id);
+void descriptor_drop_snapshot(struct pl_image_desc *desc, const char *id);
+struct pl_image_layer *descriptor_layer(const struct pl_image_desc *desc,
+					const char *id);
+struct pl_image_snapshot *descriptor_snapshot_of(const struct pl_image_desc *d,
+						 const char *layer_id);
+/* Commits a changed copy: on success it becomes the image's, on failure it is
+ * freed. */
+int descriptor_commit(struct pl_image *img, struct pl_image_desc *next,
+		      struct pl_err *err);
+void iso_now(char *ret, size_t size);
+
+/* ---- image.c ---- */
+void layer_file_name(char name[LAYER_NAME_MAX], const char *id);
+/* Creates, syncs and closes an empty layer file; ret_id: its new id. */
+int layer_file_create(struct pl_image *img, const char *parent, uint64_t size,
+		      char *ret_id, struct pl_err *err);
+/* flags: PL_LAYER_*; direct: data bypasses the page cache. */
+int layer_file_open(struct pl_image *img, const char *id, unsigned flags,
+		    bool direct, struct pl_pending *pending,
+		    struct pl_layer **ret, struct pl_err *err);
+void layer_file_unlink(struct pl_image *img, const char *id);
+int need_writable(const struct pl_image *img, struct pl_err *err);
+
+#endif

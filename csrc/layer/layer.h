@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One native layer: a file that maps virtual clusters to host clusters.
+ *
+ * The layer keeps the map, the journal and the free space; the chain above
+ * moves the data and decides what is owned. Calls marked (suspends) may wait
+ * for I/O; state read before such a call may be stale after it.
+ *
+ * DURABILITY
+ *   A change of the map is pending when pl_layer_set() returns: kept in
+ *   `pending`, where it outlives the process, but not a crash of the host.
+ *   pl_layer_flush() makes everything pending and all data written before
+ *   durable.
+ *
+ * Numbers: cno = virtual cluster, where = host cluster, page_no = map page.
+ */
+#ifndef PLOOP_LAYER_LAYER_H
+#define PLOOP_LAYER_LAYER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "format/format.h"
+#include "store/store.h"
+
+struct pl_layer;
+
+/* ---- pending changes ---- */
+
+/*
+ * Memory for map changes that are not in the journal yet. Over a memfd it
+ * survives the worker; a layer that is opened with what a dead worker left
+ * goes on where that one stopped.
+ */
+struct pl_pending;
+#define PL_PENDING_SIZE (4096u + 4096u * 32u) /* bytes of the memfd */
+
+/* fd: a memfd of PL_PENDING_SIZE (kept by the caller), or -1 = private. */
+int pl_pending_new(struct pl_pending **ret, int fd, struct pl_err *err);
+void pl_pending_free(struct pl_pending *p); /* accepts NULL */
+
+/* ---- life ---- */
+
+struct pl_layer_params {
+	struct pl_uuid uuid, parent; /* parent nil = base */
+	uint64_t virtual_size; /* bytes, multiple of block_size */
+	uint32_t block_size;
+	const char *label; /* NULL = none */
+};
+
+/* Writes an empty layer into st and syncs it. */
+int pl_layer_create(struct pl_store *st, const struct pl_layer_params *params,
+		    struct pl_err *err);
+
+#define PL_LAYER_WRITE 1u
+#define PL_LAYER_MAINTAIN 2u /* with WRITE: a sealed layer, too */
+
+/*
+ * Takes over st on success. Replays the journal in memory where needed and
+ * changes nothing on disk unless PL_LAYER_WRITE. pending: NULL = private.
+ */
+int pl_layer_open(struct pl_layer **ret, struct pl_store *st, unsigned flags,
+		  struct pl_pending *pending, struct pl_err *err);
+
+/*
+ * A writable layer is flushed, checkpointed and marked clean first (suspends);
+ * when that fails the layer is closed all the same and opens by replay.
+ */
+int pl_layer_close(struct pl_layer *ly, struct pl_err *err); /* accepts NULL */
+
+/* Closes without writing anything, as a crash would. For tests and errors. */
+void pl_layer_abandon(struct pl_layer *ly);
+
+/* Flush, checkpoint, state = sealed, no journal; read-only afterwards. */
+int pl_layer_seal(struct pl_layer *ly, struct pl_err *err); /* suspends */
+
+/* Grows the virtual size (suspends). */
+int pl_layer_grow(struct pl_layer *ly, uint64_t virtual_size,
+		  struct pl_err *err);
+
+/* Changes the parent it names, durably (suspends). */
+int pl_layer_set_parent(struct pl_layer *ly, const struct pl_uuid *parent);
+
+/* ---- what it is ---- */
+
+const struct pl_header *pl_layer_header(const struct pl_layer *ly);
+const char *pl_layer_id(const struct pl_layer *ly); /* UUID text */
+struct pl_store *pl_layer_store(const struct pl_layer *ly);
+bool pl_layer_writable(const struct pl_layer *ly);
+uint64_t pl_layer_page_count(const struct pl_layer *ly);
+/* Where a map page is in the file, bytes; 0 = it has no place yet. */
+uint64_t pl_layer_page_location(const struct pl_layer *ly, uint64_t page_no);
+/* Of a writable layer: host clusters in use after the metadata's. */
+uint64_t pl_layer_used(const struct pl_layer *ly);
+/* Of a writable layer: clusters in use by data. */
+uint64_t pl_layer_clusters(const struct pl_layer *ly);
+
+/* ---- the map ---- */
+
+/* The entry of a cluster, zeros beyond the end (suspends). */
+int pl_layer_entry(struct pl_layer *ly, uint64_t cno, struct pl_entry *ret);
+/* The same when it is in memory; false when it would have to be read. */
+bool pl_layer_peek(struct pl_layer *ly, uint64_t cno, struct pl_entry *ret);
+/* A whole map page, uncached for a read-only layer (suspends). */
+int pl_layer_page(struct pl_layer *ly, uint64_t page_no,
+		  struct pl_entry entries[PL_PAGE_ENTRIES]);
+/* False when the page certainly owns nothing, without reading it. */
+bool pl_layer_page_present(const struct pl_layer *ly, uint64_t page_no);
+
+/*
+ * Makes sure that the cluster has a host cluster; a new one reads as zeros
+ * (suspends).
+ */
+int pl_layer_map(struct pl_layer *ly, uint64_t cno, uint64_t *ret_where);
+
+/*
+ * Sets the entry (suspends). ordered: data written before must be durable
+ * before the entry is (blocks newly owned over parent data).
+ */
+int pl_layer_set(struct pl_layer *ly, uint64_t cno, struct pl_entry entry,
+		 bool ordered);
+
+/*
+ * Adds owned bits to whatever the entry is by then (suspends). For several
+ * writers of one cluster at a time; all bits inside the virtual size.
+ */
+int pl_layer_own(struct pl_layer *ly, uint64_t cno, uint64_t mask,
+		 bool ordered);
+
+/*
+ * A host cluster that no entry refers to any more and that the caller has
+ * punched. It is handed out again after the next flush. When its content was
+ * not discarded but moved, flush before punching.
+ */
+void pl_layer_free_cluster(struct pl_layer *ly, uint64_t where);
+
+/*
+ * May unowned blocks of the cluster's host cluster be taken for zeros? Not
+ * after a crash, when unfinished writes may have left something there.
+ */
+bool pl_layer_trusts(struct pl_layer *ly, uint64_t cno);
+/* A data write failed: trust nothing from now on. */
+void pl_layer_distrust(struct pl_layer *ly);
+
+/* Data was written or punched: the next flush has something to sync. */
+void pl_layer_touch(struct pl_layer *ly);
+
+/*
+ * Everything written and set before is durable (suspends). After a failed sync
+ * every later flush fails, too: what was lost can't be told any more.
+ */
+int pl_layer_flush(struct pl_layer *ly);
+
+/* Flush, then the map pages in place and an empty journal (suspends). */
+int pl_layer_checkpoint(struct pl_layer *ly);
+
+/*
+ * Shortens the file to its last used cluster (suspends); *ret_len is the
+ * length after.
+ */
+int pl_layer_trim_tail(struct pl_layer *ly, uint64_t *ret_len);
+
+/* Host clusters up to and including the last used one. */
+uint64_t pl_layer_end(const struct pl_layer *ly);
+/* A free host cluster below `limit`, or 0. It reads as zeros. */
+uint64_t pl_layer_take_below(struct pl_layer *ly, uint64_t limit);
+/*
+ * Moves map pages that lie in host clusters at or above `limit` below it, as
+ * far as there is room (suspends).
+ */
+int pl_layer_move_maps(struct pl_layer *ly, uint64_t limit);
+
+#endif

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Creating, opening, closing, sealing a layer.
+ *
+ * STATES on disk
+ *   top, clean --first change: mark_dirty()--> top, not clean
+ *   top, not clean --pl_layer_close()--> top, clean
+ *   top --pl_layer_seal()--> sealed, clean
+ *   not clean --crash, pl_layer_open()--> replayed in memory
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "layer/layer_int.h"
+
+#define JOURNAL_LEN (1u << 20)
+
+int pl_layer_create(struct pl_store *st, const struct pl_layer_params *params,
+		    struct pl_err *err)
+{
+	struct pl_header hdr = {
+		.sequence = 1,
+		.uuid = params->uuid,
+		.parent = params->parent,
+		.virtual_size = params->virtual_size,
+		.block_size = params->block_size,
+		.sector_size = 512,
+		.state = PL_LAYER_TOP,
+		.flags = PL_HEADER_CLEAN,
+		.created = (uint64_t)time(NULL),
+	};
+	char page[PL_PAGE];
+	int rc;
+
+	if (params->label)
+		strncpy(hdr.label, params->label, PL_LABEL_MAX);
+	pl_header_layout(&hdr, JOURNAL_LEN);
+	pl_header_encode(&hdr, page);
+	rc = pl_header_decode(page, &hdr, err); /* the same rules as for reading */
+	if (rc < 0)
+		return rc;
+	rc = pl_store_write(st, page, PL_PAGE, 0, PL_IO_META);
+	if (rc == 0)
+		rc = pl_store_write(st, page, PL_PAGE, PL_PAGE, PL_IO_META);
+	if (rc == 0)
+		rc = pl_store_truncate(st, hdr.first_cluster *
+						   pl_cluster_size(&hdr));
+	if (rc == 0)
+		rc = pl_store_sync(st);
+	return rc < 0 ? pl_err_sys(err, rc, "cannot write a new layer") : 0;
+}
+
+static int read_header(struct pl_layer *ly, struct pl_err *err)
+{
+	char pages[2 * PL_PAGE];
+	int rc = pl_store_read(ly->st, pages, sizeof(pages), 0, PL_IO_META);
+
+	if (rc < 0)
+		return pl_err_sys(err, rc, "cannot read the layer's header");
+	rc = pl_header_choose(pages, pages + PL_PAGE, &ly->hdr, &ly->slot, err);
+	if (rc == 0)
+		pl_uuid_format(&ly->hdr.uuid, ly->id);
+	return rc;
+}
+
+static int alloc_tables(struct pl_layer *ly)
+{
+	ly->page_count = pl_page_count(&ly->hdr);
+	ly->dir = calloc(ly->page_count, sizeof(*ly->dir));
+	ly->pages = calloc(ly->page_count, sizeof(struct mpage *));
+	return ly->dir && ly->pages ? 0 : -ENOMEM;
+}
+
+/* What a dead worker had not got into the journal yet. */
+static int redo_pending(struct pl_layer *ly, struct pl_err *err)
+{
+	struct pl_pending *p = ly->pending;
+	struct mpage *mp;
+	int rc = 0;
+
+	for (uint64_t i = p->head->tail; i < p->head->head && rc == 0; i++) {
+		const struct pending_entry *e = pending_at(p, i);
+
+		if (e->cno / PL_PAGE_ENTRIES >= ly->page_count ||
+		    pl_entry_validate(&ly->hdr, e->cno, &e->entry, NULL) < 0)
+			return pl_err_set(err, PL_E_INTERNAL, EINVAL,
+					  "layer %s: a pending change is not "
+					  "valid",
+					  ly->id);
+		rc = mpage_load(ly, e->cno / PL_PAGE_ENTRIES, &mp);
+		if (rc < 0)
+			return pl_err_sys(err, rc, "layer %s: map page %llu",
+					  ly->id,
+					  (unsigned long long)(e->cno /
+							       PL_PAGE_ENTRIES));
+		mp->entry[e->cno % PL_PAGE_ENTRIES] = e->entry;
+		mpage_mark_dirty(ly, mp);
+	}
+	ly->batch_start = p->head->head;
+	return rc;
+}
+
+static int adopt_pending(struct pl_layer *ly, struct pl_pending *pending,
+			 struct pl_err *err)
+{
+	int rc;
+
+	ly->pending = pending;
+	if (!pending) {
+		rc = pl_pending_new(&ly->pending, -1, err);
+		if (rc < 0)
+			return rc;
+		ly->own_pending = true;
+	}
+	if (!pl_uuid_equal(&ly->pending->head->layer, &ly->hdr.uuid)) {
+		if (ly->pending->head->head != ly->pending->head->tail)
+			return pl_err_set(err, PL_E_INTERNAL, EINVAL,
+					  "layer %s: pending changes belong to "
+					  "another layer",
+					  ly->id);
+		pending_reset(ly->pending, &ly->hdr.uuid);
+	}
+	return redo_pending(ly, err);
+}
+
+static int open_writable(struct pl_layer *ly, unsigned flags,
+			 struct pl_pending *pending, struct pl_err *err)
+{
+	bool clean = ly->hdr.flags & PL_HEADER_CLEAN;
+	int rc;
+
+	if (ly->hdr.state == PL_LAYER_SEALED && !(flags & PL_LAYER_MAINTAIN))
+		return pl_err_set(err, PL_E_READ_ONLY, EROFS,
+				  "layer %s is sealed", ly->id);
+	if (ly->hdr.auto_clear) {
+		/* Written by a newer program; we would make it untrue. */
+		ly->hdr.auto_clear = 0;
+		clean = false;
+	}
+	ly->writable = true;
+	ly->marked_dirty = !(ly->hdr.flags & PL_HEADER_CLEAN);
+	rc = adopt_pending(ly, pending, err);
+	if (rc == 0)
+		rc = alloc_scan(ly, err);
+	if (rc < 0)
+		return rc;
+	ly->trusted = clean && ly->pending->head->head == 0;
+	if (!ly->trusted) {
+		rc = mark_dirty(ly);
+		if (rc == 0)
+			rc = alloc_sanitize(ly);
+	}
+	ly->data_dirty = !ly->trusted;
+	return rc < 0 ? pl_err_sys(err, rc, "layer %s: recovery", ly->id) : 0;
+}
+
+static int open_parts(struct pl_layer *ly, unsigned flags,
+		      struct pl_pending *pending, struct pl_err *err)
+{
+	int rc = read_header(ly, err);
+
+	if (rc < 0)
+		return rc;
+	rc = alloc_tables(ly);
+	if (rc < 0)
+		return pl_err_sys(err, rc, "layer %s", ly->id);
+	ly->journal_head = ly->hdr.checkpoint_lsn;
+	ly->journal_crc = ly->hdr.checkpoint_crc;
+	if (ly->hdr.flags & PL_HEADER_CLEAN)
+		rc = load_directory(ly, err);
+	else
+		rc = replay(ly, err);
+	if (rc == 0 && flags & PL_LAYER_WRITE)
+		rc = open_writable(ly, flags, pending, err);
+	return rc;
+}
+
+static void free_parts(struct pl_layer *ly)
+{
+	mpage_free_all(ly);
+	alloc_fini(ly);
+	free(ly->dir);
+	free(ly->pages);
+	if (ly->own_pending)
+		pl_pending_free(ly->pending);
+	free(ly);
+}
+
+int pl_layer_open(struct pl_layer **ret, struct pl_store *st, unsigned flags,
+		  struct pl_pending *pending, struct pl_err *err)
+{
+	struct pl_layer *ly = calloc(1, sizeof(*ly));
+	int rc;
+
+	if (!ly)
+		return pl_err_sys(err, -ENOMEM, "layer");
+	ly->st = st;
+	rc = open_parts(ly, flags, pending, err);
+	if (rc < 0) {
+		free_parts(ly);
+		return rc;
+	}
+	*ret = ly;
+	return 0;
+}
+
+void pl_layer_abandon(struct pl_layer *ly)
+{
+	struct pl_store *st;
+
+	if (!ly)
+		return;
+	st = ly->st;
+	free_parts(ly);
+	pl_store_close(st);
+}
+
+/* Everything in place, the journal empty, the file no longer than needed. */
+static int finish(struct pl_layer *ly)
+{
+	uint64_t len;
+	int rc;
+
+	pl_comutex_lock(&ly->flush_lock);
+	rc = ly->failed ? -EIO : commit_place_pages(ly);
+	if (rc == 0 && (ly->marked_dirty || ly->data_dirty ||
+			    ly->alloc.file_clusters > alloc_end(ly)))
+		rc = pl_layer_trim_tail(ly, &len);
+	if (rc == 0)
+		rc = commit_checkpoint(ly, true);
+	pl_comutex_unlock(&ly->flush_lock);
+	assert(rc < 0 || ly->pending->head->head == ly->pending->head->tail);
+	return rc;
+}
+
+int pl_layer_close(struct pl_layer *ly, struct pl_err *err)
+{
+	char id[PL_UUID_TEXT];
+	int rc = 0;
+
+	if (!ly)
+		return 0;
+	memcpy(id, ly->id, sizeof(id));
+	if (ly->writable)
+		rc = finish(ly);
+	pl_layer_abandon(ly);
+	return rc < 0 ? pl_err_sys(err, rc, "layer %s: closing", id) : 0;
+}
+
+int pl_layer_seal(struct pl_layer *ly, struct pl_err *err)
+{
+	int rc = finish(ly);
+
+	if (rc == 0)
+		rc = pl_store_punch(ly->st, ly->hdr.journal_off,
+				    ly->hdr.journal_len);
+	if (rc == 0) {
+		ly->hdr.state = PL_LAYER_SEALED;
+		ly->hdr.flags |= PL_HEADER_CLEAN;
+		rc = commit_header(ly);
+	}
+	if (rc < 0)
+		return pl_err_sys(err, rc, "layer %s: sealing", ly->id);
+	ly->writable = false;
+	mpage_free_all(ly);
+	alloc_fini(ly);
+	return 0;
+}
+
+/* ---- growing ---- */
+
+static int grow_tables(struct pl_layer *ly, uint64_t page_count)
+{
+	struct pl_dir_entry *dir;
+	struct mpage **pages;
+	uint64_t more = page_count - ly->page_count;
+
+	dir = realloc(ly->dir, page_count * sizeof(*dir));
+	if (dir)
+		ly->dir = dir;
+	pages = realloc(ly->pages, page_count * sizeof(struct mpage *));
+	if (pages)
+		ly->pages = pages;
+	if (!dir || !pages)
+		return -ENOMEM;
+	memset(dir + ly->page_count, 0, more * sizeof(*dir));
+	memset(pages + ly->page_count, 0, more * sizeof(struct mpage *));
+	ly->page_count = page_count;
+	return 0;
+}
+
+/* Writes the directory at a larger place; the header then points to it. */
+static int move_directory(struct pl_layer *ly, struct pl_header *hdr)
+{
+	uint64_t cs = pl_cluster_size(hdr), where;
+	uint64_t n = pl_div_up(pl_dir_page_count(hdr) * PL_PAGE, cs);
+	uint64_t first, left;
+	char page[PL_PAGE];
+	int rc = alloc_take_run(ly, n, &where);
+
+	for (uint64_t d = 0; rc == 0 && d < ly->hdr.dir_used; d++) {
+		struct pl_dir_entry entries[PL_DIR_ENTRIES] = { 0 };
+
+		first = d * PL_DIR_ENTRIES;
+		left = ly->page_count - first;
+		memcpy(entries, ly->dir + first,
+		       (left < PL_DIR_ENTRIES ? left : PL_DIR_ENTRIES) *
+			       sizeof(*entries));
+		pl_dir_page_encode(entries, d, page);
+		rc = pl_store_write(ly->st, page, PL_PAGE,
+				    where * cs + d * PL_PAGE, PL_IO_META);
+	}
+	hdr->dir_off = where * cs;
+	hdr->dir_pages = n * cs / PL_PAGE;
+	return rc < 0 ? rc : pl_store_sync(ly->st);
+}
+
+static int grow_locked(struct pl_layer *ly, uint64_t virtual_size)
+{
+	struct pl_header hdr = ly->hdr, old;
+	int rc = commit_checkpoint(ly, false);
+
+	hdr.virtual_size = virtual_size;
+	hdr.flags = ly->hdr.flags;
+	hdr.sequence = ly->hdr.sequence;
+	hdr.checkpoint_lsn = ly->hdr.checkpoint_lsn;
+	hdr.checkpoint_crc = ly->hdr.checkpoint_crc;
+	hdr.dir_used = ly->hdr.dir_used;
+	if (rc == 0 && pl_dir_page_count(&hdr) > hdr.dir_pages)
+		rc = move_directory(ly, &hdr);
+	if (rc == 0)
+		rc = grow_tables(ly, pl_page_count(&hdr));
+	if (rc < 0)
+		return rc;
+	old = ly->hdr;
+	ly->hdr = hdr;
+	rc = commit_header(ly);
+	if (rc < 0)
+		ly->hdr = old;
+	return rc;
+}
+
+int pl_layer_grow(struct pl_layer *ly, uint64_t virtual_size,
+		  struct pl_err *err)
+{
+	int rc;
+
+	assert(ly->writable && virtual_size >= ly->hdr.virtual_size &&
+	       virtual_size % ly->hdr.block_size == 0);
+	rc = mark_dirty(ly);
+	if (rc == 0) {
+		pl_comutex_lock(&ly->flush_lock);
+		rc = grow_locked(ly, virtual_size);
+		pl_comutex_unlock(&ly->flush_lock);
+	}
+	return rc < 0 ? pl_err_sys(err, rc, "layer %s: growing", ly->id) : 0;
+}
+
+int pl_layer_set_parent(struct pl_layer *ly, const struct pl_uuid *parent)
+{
+	struct pl_uuid old = ly->hdr.parent;
+	int rc;
+
+	pl_comutex_lock(&ly->flush_lock);
+	ly->hdr.parent = *parent;
+	rc = commit_header(ly);
+	if (rc < 0)
+		ly->hdr.parent = old;
+	pl_comutex_unlock(&ly->flush_lock);
+	return rc;
+}
+
+/* ---- what it is ---- */
+
+uint64_t pl_layer_page_location(const struct pl_layer *ly, uint64_t page_no)
+{
+	return ly->dir[page_no].location;
+}
+
+uint64_t pl_layer_used(const struct pl_layer *ly)
+{
+	return ly->alloc.n - ly->alloc.n_free - ly->hdr.first_cluster;
+}
+
+uint64_t pl_layer_page_count(const struct pl_layer *ly)
+{
+	return ly->page_count;
+}
+
+const struct pl_header *pl_layer_header(const struct pl_layer *ly)
+{
+	return &ly->hdr;
+}
+
+const char *pl_layer_id(const struct pl_layer *ly)
+{
+	return ly->id;
+}
+
+struct pl_store *pl_layer_store(const struct pl_layer *ly)
+{
+	return ly->st;
+}
+
+bool pl_layer_writable(const struct pl_layer *ly)
+{
+	return ly->writable;
+}
+
+uint64_t pl_layer_clusters(const struct pl_layer *ly)
+{
+	return ly->alloc.n_used;
+}

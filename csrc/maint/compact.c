@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compact the top of a chain: reclaim, relocate, shorten.
+ *
+ * Relocation copies, orders the new place after the data, flushes, and only
+ * then punches the old place; it works in batches so that one flush serves
+ * many clusters.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "maint/maint.h"
+
+#define BATCH 64u /* clusters moved per flush */
+
+struct compact {
+	struct pl_chain *ch;
+	struct pl_layer *top;
+	const struct pl_maint_progress *progress;
+	struct pl_compact_stats *stats;
+	uint64_t old[BATCH];
+	unsigned n_old;
+	uint64_t limit;
+	uint64_t pages, step; /* map pages; progress over two passes */
+};
+
+static bool go_on(struct compact *c)
+{
+	const struct pl_maint_progress *p = c->progress;
+
+	c->step++;
+	return !p || !p->fn || p->fn(p->arg, c->step, c->pages * 2);
+}
+
+typedef int cluster_fn(struct compact *c, uint64_t cno,
+		       const struct pl_entry *entry);
+
+static int each_cluster(struct compact *c, cluster_fn *fn)
+{
+	struct pl_entry entries[PL_PAGE_ENTRIES];
+	int rc = 0;
+
+	for (uint64_t p = 0; p < c->pages && rc == 0; p++) {
+		if (!go_on(c))
+			return -ECANCELED;
+		if (!pl_layer_page_present(c->top, p))
+			continue;
+		rc = pl_layer_page(c->top, p, entries);
+		for (unsigned i = 0; i < PL_PAGE_ENTRIES && rc == 0; i++)
+			if (entries[i].where)
+				rc = fn(c, p * PL_PAGE_ENTRIES + i,
+					&entries[i]);
+	}
+	return rc;
+}
+
+static int reclaim_one(struct compact *c, uint64_t cno,
+		       const struct pl_entry *entry)
+{
+	bool freed;
+	int rc = pl_chain_reclaim(c->ch, cno, &freed);
+
+	(void)entry;
+	c->stats->freed += freed;
+	return rc;
+}
+
+/* The new places are durable now: the old ones can go. */
+static int settle(struct compact *c)
+{
+	uint64_t cs = pl_cluster_size(pl_layer_header(c->top));
+	int rc = pl_layer_flush(c->top);
+
+	for (unsigned i = 0; i < c->n_old && rc == 0; i++) {
+		rc = pl_store_punch(pl_layer_store(c->top), c->old[i] * cs, cs);
+		if (rc == 0)
+			pl_layer_free_cluster(c->top, c->old[i]);
+	}
+	pl_layer_touch(c->top);
+	c->n_old = 0;
+	return rc;
+}
+
+static int relocate_one(struct compact *c, uint64_t cno,
+			const struct pl_entry *entry)
+{
+	uint64_t old;
+	int rc;
+
+	if (entry->where < c->limit)
+		return 0;
+	rc = pl_chain_relocate(c->ch, cno, c->limit, &old);
+	if (rc < 0 || !old)
+		return rc;
+	c->stats->moved++;
+	c->old[c->n_old++] = old;
+	return c->n_old == BATCH ? settle(c) : 0;
+}
+
+/* Freed clusters are free for use after a flush that has something to do. */
+static int flush_frees(struct compact *c)
+{
+	pl_layer_touch(c->top);
+	return pl_layer_flush(c->top);
+}
+
+static int compact(struct compact *c)
+{
+	int rc = each_cluster(c, reclaim_one);
+
+	if (rc == 0)
+		rc = flush_frees(c);
+	/* Everything fits below this, map pages and all. */
+	c->limit = pl_layer_header(c->top)->first_cluster +
+		   pl_layer_used(c->top);
+	if (rc == 0)
+		rc = pl_layer_move_maps(c->top, c->limit);
+	if (rc == 0)
+		rc = each_cluster(c, relocate_one);
+	if (rc == 0)
+		rc = settle(c);
+	if (rc == 0)
+		rc = flush_frees(c);
+	if (rc == 0)
+		rc = pl_layer_trim_tail(c->top, &c->stats->length);
+	return rc < 0 ? rc : pl_layer_flush(c->top);
+}
+
+int pl_compact(struct pl_chain *ch, const struct pl_maint_progress *progress,
+	       struct pl_compact_stats *ret)
+{
+	struct compact c = {
+		.ch = ch,
+		.top = pl_chain_top(ch),
+		.progress = progress,
+		.stats = ret,
+		.pages = pl_layer_page_count(pl_chain_top(ch)),
+	};
+	int rc, rc2;
+
+	*ret = (struct pl_compact_stats){ 0 };
+	rc = compact(&c);
+	if (rc < 0 && c.n_old) {
+		/* What moved has moved; its old places must go all the same. */
+		rc2 = settle(&c);
+		return rc == -ECANCELED && rc2 < 0 ? rc2 : rc;
+	}
+	return rc;
+}
+
+int pl_layer_count(struct pl_layer *ly, uint64_t *ret_clusters,
+		   uint64_t *ret_owned_bytes)
+{
+	struct pl_entry entries[PL_PAGE_ENTRIES];
+	uint64_t clusters = 0, blocks = 0;
+	int rc = 0;
+
+	for (uint64_t p = 0; p < pl_layer_page_count(ly) && rc == 0; p++) {
+		if (!pl_layer_page_present(ly, p))
+			continue;
+		rc = pl_layer_page(ly, p, entries);
+		for (unsigned i = 0; i < PL_PAGE_ENTRIES && rc == 0; i++) {
+			clusters += entries[i].where != 0;
+			blocks += (uint64_t)__builtin_popcountll(
+				entries[i].owned);
+		}
+	}
+	*ret_clusters = clusters;
+	*ret_owned_bytes = blocks * pl_layer_header(ly)->block_size;
+	return rc;
+}
