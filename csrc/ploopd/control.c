@@ -397,6 +397,15 @@ void pl_control_stop(struct pl_control *control)
 	control->poll = NULL;
 }
 
+void pl_control_free(struct pl_control *control)
+{
+	if (!control)
+		return;
+	assert(!control->clients);
+	pl_control_stop(control);
+	free(control);
+}
+
 void pl_control_cancel_all(struct pl_control *control)
 {
 	for (struct pl_control_client *c = control->clients; c; c = c->next)

@@ -44,8 +44,10 @@ struct pl_control_params {
 
 int pl_control_new(struct pl_control **ret,
 		   const struct pl_control_params *params, struct pl_err *err);
-/* Takes no more connections and requests. */
+/* Takes no more connections. */
 void pl_control_stop(struct pl_control *control);
+/* Without clients. Accepts NULL. */
+void pl_control_free(struct pl_control *control);
 /* Long work that is under way stops where it can. */
 void pl_control_cancel_all(struct pl_control *control);
 /* Inside a coroutine: waits until what was answered went out (or nobody reads

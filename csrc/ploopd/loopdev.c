@@ -210,18 +210,18 @@ static void take_back(const struct pl_loopdev *dev, const char *name)
 	close(fd);
 }
 
-/* One attempt: 0 = asked to clear, -EBUSY = in use, -ENXIO = gone. */
+/*
+ * One attempt: 0 = asked to clear, -EBUSY = in use, -ENXIO = gone. Compares
+ * the name again through sysfs, now that nobody can free the number:
+ * LOOP_GET_STATUS64 fails when nobody serves the file.
+ */
 static int clear(const struct pl_loopdev *dev, const char *name)
 {
 	int fd = open(dev->path, O_RDONLY | O_EXCL | O_CLOEXEC), rc = 0;
-	struct loop_info64 info;
 
 	if (fd < 0)
 		return errno == ENOENT || errno == ENODEV ? -ENXIO : -errno;
-	if (ioctl(fd, LOOP_GET_STATUS64, &info) < 0)
-		rc = -errno;
-	else if (strncmp((const char *)info.lo_file_name, name, PL_LOOP_NAME) !=
-		 0)
+	if (!still_ours(dev, name))
 		rc = -ENXIO;
 	else if (ioctl(fd, LOOP_CLR_FD) < 0)
 		rc = -errno;
