@@ -224,5 +224,6 @@ void pl_poll_cancel(struct pl_poll *poll)
 
 	poll->cancelled = true;
 	sqe = pl_loop_sqe(poll->loop, NULL);
-	io_uring_prep_poll_remove(sqe, (unsigned long long)(uintptr_t)&poll->ev);
+	/* Not poll_remove: that does nothing while an event is on its way. */
+	io_uring_prep_cancel(sqe, &poll->ev, 0);
 }
