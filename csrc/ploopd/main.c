@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ploopd program: which part of it is meant, and its arguments. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ploopd/launch.h"
+#include "ploopd/worker.h"
+
+static const char usage[] =
+	"Usage: ploopd attach IMAGE-DIR [--read-only] [--snapshot ID]\n"
+	"                     [--sector-size 512|4096] [--no-loop] [--run-dir DIR]\n"
+	"       ploopd detach ATTACHMENT [--timeout-ms N] [--run-dir DIR]\n"
+	"       ploopd --version | --help\n"
+	"\n"
+	"Serves a ploop image as a block device. Prints one line of JSON.\n"
+	"Meant for programs; people use ploop attach and ploop detach.\n"
+	"\n"
+	"  --read-only     the device refuses writes\n"
+	"  --snapshot ID   the device shows a snapshot (id, prefix or name)\n"
+	"  --sector-size   of the loop device in bytes; default 512\n"
+	"  --no-loop       no loop device: a file in the run directory instead\n"
+	"  --run-dir DIR   default: $PLOOP_RUN_DIR, or /run/ploop\n"
+	"  --timeout-ms N  how long detach waits; default 10000\n";
+
+static int bad_usage(const char *what, const char *word)
+{
+	struct pl_failure f = { 0 };
+
+	pl_err_set(&f.err, PL_E_INVALID_ARGUMENT, 0, "%s%s%s", what,
+		   word ? ": " : "", word ? word : "");
+	pl_hint(&f, 0, "See ploopd --help");
+	return pl_report_failure(&f);
+}
+
+static const struct option options[] = {
+	{ "read-only", no_argument, NULL, 'r' },
+	{ "snapshot", required_argument, NULL, 's' },
+	{ "sector-size", required_argument, NULL, 'b' },
+	{ "no-loop", no_argument, NULL, 'n' },
+	{ "run-dir", required_argument, NULL, 'd' },
+	{ "timeout-ms", required_argument, NULL, 't' },
+	{ NULL, 0, NULL, 0 },
+};
+
+struct arguments {
+	struct pl_attach_options attach;
+	unsigned timeout_ms;
+	const char *wrong; /* an option that the command does not have */
+};
+
+static int parse(int argc, char **argv, bool attach, struct arguments *a)
+{
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == '?')
+			return bad_usage("unknown option, or its value is "
+					 "missing",
+					 argv[optind - 1]);
+		if (c != 'd' && (c == 't') == attach)
+			return bad_usage("option of another command",
+					 argv[optind - 1]);
+		if (c == 'r')
+			a->attach.read_only = true;
+		else if (c == 's')
+			a->attach.snapshot = optarg;
+		else if (c == 'b')
+			a->attach.sector_size = (uint32_t)atoi(optarg);
+		else if (c == 'n')
+			a->attach.loop = false;
+		else if (c == 'd')
+			a->attach.run_dir = optarg;
+		else if (c == 't')
+			a->timeout_ms = (unsigned)strtoul(optarg, NULL, 10);
+	}
+	if (optind != argc - 1)
+		return bad_usage(attach ? "attach takes one image directory" :
+					  "detach takes one attachment",
+				 NULL);
+	if (a->attach.sector_size != 512 && a->attach.sector_size != 4096)
+		return bad_usage("--sector-size must be 512 or 4096", NULL);
+	a->attach.directory = argv[optind];
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a = {
+		.attach = { .loop = true, .sector_size = 512 },
+		.timeout_ms = 10000,
+	};
+	const char *command = argc > 1 ? argv[1] : "";
+	bool attach = !strcmp(command, "attach");
+	int status;
+
+	if (!strcmp(command, "--version"))
+		return puts("ploopd " PL_VERSION) < 0;
+	if (!strcmp(command, "--help"))
+		return fputs(usage, stdout) < 0;
+	if (!strcmp(command, "worker"))
+		return pl_worker_main(argc, argv);
+	if (!attach && strcmp(command, "detach") != 0)
+		return bad_usage("expected attach or detach",
+				 argc > 1 ? command : NULL);
+	status = parse(argc - 1, argv + 1, attach, &a);
+	if (status != 0)
+		return status;
+	return attach ? pl_attach_main(&a.attach) :
+			pl_detach_main(a.attach.directory, a.attach.run_dir,
+				       a.timeout_ms);
+}
