@@ -17,6 +17,8 @@
 #include "ploopd/worker.h"
 
 #define MAP_LIMIT 512
+#define HOLD_US 10000u /* compaction holds requests back this long at a time */
+#define TELL_US 100000u /* and says how far it is this often */
 
 /* ---- arguments ---- */
 
@@ -312,6 +314,11 @@ static int op_snapshot(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	pl_engine_pause(w->engine);
 	rc = pl_image_snapshot(w->image, pl_engine_chain(w->engine), name,
 			       description, id, err);
+	if (rc == -ESTALE) {
+		/* Taken, but this chain can't follow. The next worker can. */
+		pl_log("snapshot: %s; starting over", err->msg);
+		_exit(pl_code_exit(PL_E_INTERNAL));
+	}
 	pl_engine_resume(w->engine);
 	*ret = json_object();
 	set_text(*ret, "id", id);
@@ -338,23 +345,43 @@ static int op_resize(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	return rc;
 }
 
+struct compaction {
+	struct pl_worker *w;
+	struct pl_call *call;
+	uint64_t paused_us; /* since when */
+	uint64_t told_us;
+};
+
+/* Between two pieces of work: lets the disk's users have their turn. */
 static bool compact_progress(void *arg, uint64_t done, uint64_t total)
 {
-	struct pl_call *call = arg;
+	struct compaction *c = arg;
+	uint64_t now = now_us();
 
-	pl_call_progress(call, done, total);
-	return !call->cancelled;
+	if (now - c->told_us > TELL_US || done == total) {
+		c->told_us = now;
+		pl_call_progress(c->call, done, total);
+	}
+	if (now - c->paused_us > HOLD_US) {
+		pl_engine_resume(c->w->engine);
+		pl_loop_sleep_ms(c->w->loop, HOLD_US / 1000);
+		pl_engine_pause(c->w->engine);
+		c->paused_us = now_us();
+	}
+	return !c->call->cancelled;
 }
 
 static int op_compact(struct pl_worker *w, struct pl_call *call, json_t **ret,
 		      struct pl_err *err)
 {
 	struct pl_compact_result res = { 0 };
+	struct compaction c = { .w = w, .call = call };
 	int rc;
 
 	pl_engine_pause(w->engine);
+	c.paused_us = now_us();
 	rc = pl_image_compact(w->image, pl_engine_chain(w->engine), &res,
-			      compact_progress, call, err);
+			      compact_progress, &c, err);
 	pl_engine_resume(w->engine);
 	*ret = json_object();
 	set_number(*ret, "hostBefore", res.host_before);
