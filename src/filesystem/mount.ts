@@ -18,7 +18,10 @@ export interface MountOptions {
 export interface Mounted {
   /** The real path, as /proc/mounts has it. */
   mountPoint: string;
-  /** Mounted without playing back the journal: the newest changes, or a file in the middle of one, may be missing. */
+  /**
+   * Mounted without playing back the journal: the newest changes, or a file in the middle of one, may be missing. Not so
+   * when it was taken frozen: then all is in place, and only xfs still has a record in its log (kept for a crash meanwhile).
+   */
   journalSkipped: boolean;
 }
 

@@ -5,8 +5,6 @@ import { formatSize } from '../units.js';
 
 export type FileSystemType = 'ext4' | 'xfs';
 
-export const FILE_SYSTEM_TYPES: readonly FileSystemType[] = ['ext4', 'xfs'];
-
 const MIB = 1024 * 1024;
 
 interface Limits {

@@ -34,7 +34,10 @@ async function mount(ctx: Context, args: ParsedArguments, options: ParsedOptions
     ...runDirOption(ctx),
   });
   if (mounted.journalSkipped) {
-    ctx.note('The journal of the file system was not played back, because the device is read-only: the newest changes may be missing.');
+    ctx.note(
+      'The journal of the file system was not played back, because the device is read-only. A snapshot that ploop took of a mounted ' +
+        'file system is complete all the same; after a crash, the newest changes may be missing.',
+    );
   }
   ctx.note(`${mounted.device} (${mounted.type}${mounted.readOnly ? ', read-only' : ''}) is mounted on:`);
   ctx.result({ directory: resolve(dir), ...mounted }, mounted.mountPoint);
