@@ -96,8 +96,7 @@ void raise_stop_flag(const Napi::CallbackInfo &info)
 Progress::Progress(const Napi::Value &on_progress, const Napi::Value &stop_flag)
     : latest_(std::make_shared<Latest>())
 {
-	if (!stop_flag.IsNull())
-		stop_ = *stop_flag.As<Napi::External<StopFlag>>().Data();
+	stop_ = *stop_flag.As<Napi::External<StopFlag>>().Data();
 	if (on_progress.IsNull())
 		return;
 	fn_ = Napi::ThreadSafeFunction::New(on_progress.Env(),
@@ -116,7 +115,7 @@ bool Progress::step(void *arg, uint64_t done, uint64_t total)
 {
 	auto *self = static_cast<Progress *>(arg);
 
-	if (self->stop_ && self->stop_->load(std::memory_order_relaxed))
+	if (self->stop_->load(std::memory_order_relaxed))
 		return false;
 	if (!self->reports_)
 		return true;

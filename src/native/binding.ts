@@ -35,14 +35,9 @@ export interface Binding {
   check(dir: string, limit: number): Promise<NativeCheckResult>;
   snapshot(dir: string, name: string | null, description: string | null): Promise<string>;
   switchTo(dir: string, snapshot: string): Promise<void>;
-  deleteSnapshot(
-    dir: string,
-    snapshot: string,
-    onProgress: ((done: number, total: number) => void) | null,
-    stop: StopFlag | null,
-  ): Promise<void>;
+  deleteSnapshot(dir: string, snapshot: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<void>;
   resize(dir: string, size: number): Promise<void>;
-  compact(dir: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag | null): Promise<NativeCompactResult>;
+  compact(dir: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<NativeCompactResult>;
   isLocked(path: string, shared: boolean): Promise<boolean>;
   stopFlag(): StopFlag;
   stop(flag: StopFlag): void;

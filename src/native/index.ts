@@ -6,7 +6,7 @@
 import { PloopError } from '../errors.js';
 import { checkBoolean, checkFunction, checkInteger, checkOptions, checkPath, checkSignal, checkText, MAX_SIZE_BYTES } from './arguments.js';
 import { binding, translated, type RawReader } from './binding.js';
-import { stoppable } from './stoppable.js';
+import { stoppable, type LongWork } from './stoppable.js';
 
 export interface NativeSnapshot {
   id: string;
@@ -80,13 +80,6 @@ export interface NativeReader {
   /** Idempotent; safe while a read is in flight. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
-}
-
-export type NativeProgress = (done: number, total: number) => void;
-
-interface LongWork {
-  onProgress?: NativeProgress;
-  signal?: AbortSignal;
 }
 
 export interface Native {
@@ -176,8 +169,8 @@ export const native: Native = {
   async deleteSnapshot(dir, snapshot, options = {}) {
     checkPath('deleteSnapshot: dir', dir);
     checkText('deleteSnapshot: snapshot', snapshot);
-    const { onProgress, signal } = checkLongWork('deleteSnapshot', options);
-    await stoppable(signal, (stop) => binding().deleteSnapshot(dir, snapshot, onProgress, stop));
+    checkLongWork('deleteSnapshot', options);
+    await stoppable(options, (report, stop) => binding().deleteSnapshot(dir, snapshot, report, stop));
   },
 
   async resize(dir, size) {
@@ -188,8 +181,8 @@ export const native: Native = {
 
   async compact(dir, options = {}) {
     checkPath('compact: dir', dir);
-    const { onProgress, signal } = checkLongWork('compact', options);
-    return stoppable(signal, (stop) => binding().compact(dir, onProgress, stop));
+    checkLongWork('compact', options);
+    return stoppable(options, (report, stop) => binding().compact(dir, report, stop));
   },
 
   async isLocked(path, options = {}) {
@@ -238,10 +231,8 @@ function optionalKey(name: string, key: string | undefined): string | null {
   return key === undefined ? null : checkText(name, key);
 }
 
-function checkLongWork(where: string, options: LongWork): { onProgress: NativeProgress | null; signal: AbortSignal | undefined } {
+function checkLongWork(where: string, options: LongWork): void {
   checkOptions(where, options, ['onProgress', 'signal']);
-  return {
-    onProgress: options.onProgress === undefined ? null : checkFunction(`${where}: onProgress`, options.onProgress),
-    signal: options.signal === undefined ? undefined : checkSignal(`${where}: signal`, options.signal),
-  };
+  if (options.onProgress !== undefined) checkFunction(`${where}: onProgress`, options.onProgress);
+  if (options.signal !== undefined) checkSignal(`${where}: signal`, options.signal);
 }

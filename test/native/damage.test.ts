@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Damaged images: each call says what is wrong with a typed error, and changes nothing.
+import { createHash } from 'node:crypto';
 import { open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -56,7 +57,6 @@ describe.each(damages)('%s', (_, act, code) => {
       () => native.snapshot(dir),
       () => native.resize(dir, 2 ** 25),
       () => native.compact(dir),
-      () => native.deleteSnapshot(dir, 'one'),
     ];
     for (const call of calls) {
       const error = await call().then(
@@ -92,7 +92,14 @@ async function contents(): Promise<Map<string, string>> {
   const entries = await Promise.all(
     files.map(async (name): Promise<[string, string]> => {
       const path = `${dir}/${name}`;
-      return [name, (await stat(path)).isFile() ? (await readFile(path)).toString('base64') : ''];
+      return [
+        name,
+        (await stat(path)).isFile()
+          ? createHash('sha256')
+              .update(await readFile(path))
+              .digest('hex')
+          : '',
+      ];
     }),
   );
   return new Map(entries);
