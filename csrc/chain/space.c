@@ -26,7 +26,11 @@ static int reclaim_locked(struct pl_chain *ch, uint64_t cno, bool *ret_freed)
 
 	if (rc == 0)
 		rc = pl_layer_entry(top, cno, &e);
-	if (rc < 0 || !e.where ||
+	if (rc < 0 || !e.where)
+		return rc;
+	if (pl_layer_stale(top))
+		rc = punch_blocks(ch, e.where, ~e.owned);
+	if (rc < 0 ||
 	    has_data(pl_layer_store(top), e.where * ch->cluster_size,
 		     ch->cluster_size))
 		return rc;

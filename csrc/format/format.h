@@ -34,6 +34,11 @@
 enum pl_layer_state { PL_LAYER_TOP = 1, PL_LAYER_SEALED = 2 };
 
 #define PL_HEADER_CLEAN 1u /* flags: closed in order, journal empty */
+/*
+ * Unowned blocks of host clusters may hold what a crash left there; otherwise
+ * they read as zeros.
+ */
+#define PL_HEADER_STALE 2u
 
 struct pl_header {
 	uint64_t sequence;

@@ -209,8 +209,35 @@ bool pl_layer_trusts(struct pl_layer *ly, uint64_t cno)
 void pl_layer_distrust(struct pl_layer *ly)
 {
 	ly->trusted = false;
+	ly->distrusted++;
+	ly->hdr.flags |= PL_HEADER_STALE;
 	for (struct mpage *mp = ly->oldest; mp; mp = mp->next)
 		memset(mp->fresh, 0, sizeof(mp->fresh));
+}
+
+uint64_t pl_layer_distrusted(const struct pl_layer *ly)
+{
+	return ly->distrusted;
+}
+
+bool pl_layer_stale(const struct pl_layer *ly)
+{
+	return ly->hdr.flags & PL_HEADER_STALE;
+}
+
+int pl_layer_trust(struct pl_layer *ly, uint64_t since)
+{
+	int rc;
+
+	if (ly->trusted)
+		return 0;
+	pl_layer_touch(ly);
+	rc = pl_layer_flush(ly);
+	if (rc == 0 && ly->distrusted == since) {
+		ly->trusted = true;
+		ly->hdr.flags &= ~PL_HEADER_STALE;
+	}
+	return rc;
 }
 
 void pl_layer_touch(struct pl_layer *ly)

@@ -142,6 +142,14 @@ void pl_layer_free_cluster(struct pl_layer *ly, uint64_t where);
 bool pl_layer_trusts(struct pl_layer *ly, uint64_t cno);
 /* A data write failed: trust nothing from now on. */
 void pl_layer_distrust(struct pl_layer *ly);
+uint64_t pl_layer_distrusted(const struct pl_layer *ly); /* how often */
+/* Do unowned blocks need punching (PL_HEADER_STALE)? */
+bool pl_layer_stale(const struct pl_layer *ly);
+/*
+ * Every unowned block was punched; trusted again, durably with the next
+ * header, unless something failed since the count was `since` (suspends).
+ */
+int pl_layer_trust(struct pl_layer *ly, uint64_t since);
 
 /* Data was written or punched: the next flush has something to sync. */
 void pl_layer_touch(struct pl_layer *ly);

@@ -108,6 +108,7 @@ struct pl_layer {
 
 	struct pl_pending *pending;
 	bool own_pending;
+	uint64_t distrusted; /* how often pl_layer_distrust() was called */
 	uint64_t batch_start; /* pending entries from here on may be updated */
 
 	uint64_t journal_head; /* LSN of the next record */

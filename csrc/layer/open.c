@@ -147,13 +147,15 @@ static int open_writable(struct pl_layer *ly, unsigned flags,
 		rc = alloc_scan(ly, err);
 	if (rc < 0)
 		return rc;
-	ly->trusted = clean && ly->pending->head->head == 0;
-	if (!ly->trusted) {
+	ly->trusted = clean && ly->pending->head->head == 0 &&
+		      !(ly->hdr.flags & PL_HEADER_STALE);
+	if (!clean || ly->pending->head->head) {
+		ly->hdr.flags |= PL_HEADER_STALE;
 		rc = mark_dirty(ly);
 		if (rc == 0)
 			rc = alloc_sanitize(ly);
 	}
-	ly->data_dirty = !ly->trusted;
+	ly->data_dirty = ly->marked_dirty;
 	return rc < 0 ? pl_err_sys(err, rc, "layer %s: recovery", ly->id) : 0;
 }
 

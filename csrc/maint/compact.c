@@ -106,8 +106,11 @@ static int flush_frees(struct compact *c)
 
 static int compact(struct compact *c)
 {
+	uint64_t since = pl_layer_distrusted(c->top);
 	int rc = each_cluster(c, reclaim_one);
 
+	if (rc == 0)
+		rc = pl_layer_trust(c->top, since);
 	if (rc == 0)
 		rc = flush_frees(c);
 	/* Everything fits below this, map pages and all. */

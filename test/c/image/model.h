@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A plain model of an image: one 32-bit value per 512-byte sector, snapshots as
+ * copies, and for each sector the set of values a crash may leave.
+ */
+#ifndef PL_TEST_MODEL_H
+#define PL_TEST_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "chain/chain.h"
+#include "image/image.h"
+#include "store/store.h"
+
+#define MODEL_MAX_SECTORS (64u * 1024u)
+#define MODEL_HISTORY 24u
+#define MODEL_SNAPSHOTS 12u
+
+struct model_sector {
+	uint32_t value; /* what a read gives now */
+	uint32_t allowed[MODEL_HISTORY]; /* flushed, then everything since */
+	uint32_t n_allowed;
+};
+
+struct model_snapshot {
+	char id[PL_ID_LEN + 1];
+	uint32_t *values;
+	uint64_t sectors;
+};
+
+struct model {
+	struct pl_dir *dir;
+	struct pl_image *img;
+	struct pl_chain *ch;
+	struct model_sector *s;
+	uint64_t sectors;
+	uint32_t block_size, next_value;
+	struct model_snapshot snap[MODEL_SNAPSHOTS];
+	unsigned n_snap;
+	uint64_t seed;
+	const char *trouble; /* first thing that went wrong */
+	char what[300];
+};
+
+uint64_t model_random(struct model *m, uint64_t below);
+/* Creates the image in dir and opens it. */
+bool model_init(struct model *m, struct pl_dir *dir, uint32_t block_size,
+		uint64_t size, uint64_t seed);
+void model_fini(struct model *m);
+/* One random operation with its check; false = see m->what. */
+bool model_step(struct model *m);
+/* Compares the whole disk, and checks the image when it is closed. */
+bool model_verify_all(struct model *m);
+
+#endif
