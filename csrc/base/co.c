@@ -241,8 +241,10 @@ void pl_co_run_ready(void)
 		sched.ready_head = co->next;
 		co->queued = false;
 		run(co);
-		if (co->finished)
+		if (co->finished) {
+			assert(!co->queued);
 			pool_give(co);
+		}
 	}
 }
 

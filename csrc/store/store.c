@@ -14,13 +14,14 @@
 struct gather {
 	struct pl_co *co;
 	unsigned left;
+	bool waiting; /* an operation may be done before its starter waits */
 };
 
 static void gather_one(struct pl_io *io)
 {
 	struct gather *g = io->user;
 
-	if (--g->left == 0 && g->co)
+	if (--g->left == 0 && g->waiting)
 		pl_co_wake(g->co);
 }
 
@@ -35,6 +36,7 @@ int pl_store_run(struct pl_store *const *st, struct pl_io *io, unsigned n)
 		io[i].done = false;
 		st[i]->ops->submit(st[i], &io[i]);
 	}
+	g.waiting = true;
 	while (g.left) {
 		assert(g.co);
 		pl_co_yield();
