@@ -113,7 +113,7 @@ describe('bad input', () => {
       2,
       /--block-size: 5K is not one of/,
     ],
-    ['an unknown option', () => ['create', scratch.path('new'), '--sise', '1G'], 2, /unknown option '--sise'/],
+    ['an unknown option', () => ['create', scratch.path('new'), '--size', '1G', '--lable', 'x'], 2, /unknown option '--lable'/],
     ['an existing image', () => ['create', dir, '--size', '1G', '--fs', 'none'], 6, /holds an image already/],
     ['a directory with content', () => ['create', other, '--size', '1G', '--fs', 'none'], 6, /is not empty \(it holds file\)/],
     ['a directory in a missing one', () => ['create', `${empty}/a/b`, '--size', '1G', '--fs', 'none'], 7, /does not exist/],
@@ -127,7 +127,6 @@ describe('bad input', () => {
     expect(differences('A failure', outcome.json())).toEqual([]);
     expect(outcome.json<ErrorDocument>().error.message).toMatch(message);
     expect(outcome.json<ErrorDocument>().error.exitStatus).toBe(status);
-    expect((await ploop(...args())).stderr).toMatch(message);
   });
 
   it('has changed nothing', async () => {
