@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// One attached image for the ploopd tests: its device, its processes, and what it costs.
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+
+import { attachImage, type AttachOptions, type AttachResult, detachAttachment } from '../../src/attach/ploopd.js';
+import { native } from '../../src/native/index.js';
+import type { Scratch } from '../helpers/scratch.js';
+
+export interface State {
+  state: string;
+  keeper: number;
+  worker: number;
+  restarts: number;
+  device: string | null;
+  lastError: string | null;
+}
+
+export interface Attached extends AttachResult {
+  dir: string;
+  folder: string;
+  device: string;
+  state(): Promise<State>;
+  detach(): Promise<void>;
+  /** Kills the worker and waits until the next one serves. */
+  killWorker(): Promise<void>;
+}
+
+export async function createImage(scratch: Scratch, name: string, sizeBytes: number): Promise<string> {
+  const dir = scratch.path(name);
+  await native.create(dir, { size: sizeBytes });
+  return dir;
+}
+
+export async function attach(scratch: Scratch, dir: string, options: AttachOptions = {}): Promise<Attached> {
+  const result = await attachImage(dir, { ...options, runDir: scratch.runDir });
+  const folder = join(scratch.runDir, result.attachment);
+  const state = async (): Promise<State> => JSON.parse(await readFile(join(folder, 'state.json'), 'utf8')) as State;
+  const killWorker = async (): Promise<void> => {
+    const { worker, restarts } = await state();
+    process.kill(worker, 'SIGKILL');
+    await expect.poll(state, { timeout: 20_000, interval: 20 }).toMatchObject({ state: 'running', restarts: restarts + 1 });
+  };
+  const detach = (): Promise<void> => detachAttachment(result, { runDir: scratch.runDir });
+  return { ...result, device: result.device ?? '', dir, folder, state, detach, killWorker };
+}
+
+export async function hostBytes(dir: string): Promise<number> {
+  const { layers } = await native.info(dir, { usage: true, lock: false });
+  const sizes = await Promise.all(layers.map(async ({ id }) => (await stat(join(dir, 'layers', `${id}.plp`))).blocks * 512));
+  return sizes.reduce((sum, size) => sum + size, 0);
+}

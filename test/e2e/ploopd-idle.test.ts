@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an attached image costs while nobody uses it: no wake-ups, little memory.
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { run } from '../../src/exec/run.js';
+import { lacks } from '../helpers/require.js';
+import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { attach, createImage } from './device.js';
+
+async function field(pid: number, file: string, name: string): Promise<number> {
+  const text = await readFile(`/proc/${pid}/${file}`, 'utf8');
+  return Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? Number.NaN);
+}
+
+describe.skipIf(lacks('root', 'fuse', 'loop'))('an idle attachment', () => {
+  let scratch: Scratch;
+
+  beforeEach(async () => {
+    scratch = await makeScratch();
+  });
+  afterEach(() => scratch.clean());
+
+  it('wakes up never and keeps less than 4 MiB of its own, also after heavy use', async () => {
+    const image = await attach(scratch, await createImage(scratch, 'image', 512 * 2 ** 20));
+    await run('dd', ['if=/dev/zero', `of=${image.device}`, 'bs=16M', 'count=24', 'oflag=direct', 'conv=fsync', 'status=none']);
+    await sleep(6000);
+    const pids = [image.keeper, image.worker];
+    const wakeUps = async (): Promise<number[]> =>
+      Promise.all(
+        pids.map(
+          async (pid) =>
+            (await field(pid, 'status', 'voluntary_ctxt_switches')) + (await field(pid, 'status', 'nonvoluntary_ctxt_switches')),
+        ),
+      );
+    const before = await wakeUps();
+    await sleep(4000);
+    expect(await wakeUps()).toEqual(before);
+    const kib = await Promise.all(pids.map((pid) => field(pid, 'smaps_rollup', 'Pss')));
+    expect((kib[0] ?? 0) + (kib[1] ?? 0)).toBeLessThan(4096);
+  });
+});
