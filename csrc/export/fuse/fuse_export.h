@@ -60,6 +60,12 @@ bool pl_fuse_in_use(const struct pl_fuse *fuse);
 /* Requests taken and not yet answered. */
 unsigned pl_fuse_inflight(const struct pl_fuse *fuse);
 
+/*
+ * The disk has grown: tells the kernel, which keeps the size it knew. 0, or
+ * -ENOENT while nobody has the file open.
+ */
+int pl_fuse_grown(struct pl_fuse *fuse);
+
 /* Takes no more requests; those in flight are still answered. */
 void pl_fuse_stop(struct pl_fuse *fuse);
 

@@ -115,3 +115,25 @@ int pl_fuse_resend(struct pl_fuse *f)
 	/* A notification: no unique, its code in the place of the error. */
 	return send_out(f, 0, PL_FUSE_NOTIFY_RESEND, NULL, 0);
 }
+
+/*
+ * Up to Linux 6.16 the loop device takes the file's size from the inode as it
+ * is cached, and nothing asks us for it again. A notification that stores a
+ * byte before the new end moves it there. The byte itself is never read: it
+ * is a zero in a page that nobody has read in, of a file used directly.
+ */
+int pl_fuse_grown(struct pl_fuse *f)
+{
+	struct {
+		struct fuse_notify_store_out out;
+		char byte;
+	} __attribute__((packed)) store = {
+		.out = {
+			.nodeid = PL_FUSE_FILE_ID,
+			.offset = pl_engine_size(f->p.engine) - 1,
+			.size = 1,
+		},
+	};
+
+	return send_out(f, 0, FUSE_NOTIFY_STORE, &store, sizeof(store));
+}
