@@ -36,6 +36,9 @@ const PACKAGES = [
   ['attr', 'test', 'extended attributes of a populated file system'],
   ['acl', 'test', 'access control lists of a populated file system'],
   ['libcap2-bin', 'test', 'file capabilities of a populated file system'],
+  ['groff-base', 'test', 'checks the manual pages'],
+  ['acl', 'test', 'access control lists of a populated file system'],
+  ['libcap2-bin', 'test', 'file capabilities of a populated file system'],
 ];
 
 const root = realpathSync(join(dirname(fileURLToPath(import.meta.url)), '..'));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A Program table becomes a commander parser. Nothing here prints or exits: help text is collected, errors are thrown.
 import { Argument as CommanderArgument, Command as Parser, Option as CommanderOption } from 'commander';
+import { PloopError } from '../errors.js';
 import type { Command, Option, ParsedArguments, ParsedOptions, Program } from './command.js';
 
 export const COMMON_OPTIONS: readonly Option[] = [
@@ -26,7 +27,6 @@ function toOption(option: Option): CommanderOption {
   if (option.parse) made.argParser(option.parse);
   if (option.choices) made.choices(option.choices);
   if (option.default !== undefined) made.default(option.default);
-  if (option.required) made.makeOptionMandatory();
   return made;
 }
 
@@ -41,16 +41,25 @@ function fill(parser: Parser, command: Command, hooks: ParserHooks): void {
     const word = variadic ? `${name}...` : name;
     parser.addArgument(new CommanderArgument(required ? `<${word}>` : `[${word}]`, summary));
   }
-  const own = command.options ?? [];
-  for (const option of [...own, ...COMMON_OPTIONS]) parser.addOption(toOption(option));
+  for (const option of [...(command.options ?? []), ...COMMON_OPTIONS]) parser.addOption(toOption(option));
   parser.helpOption('-h, --help', 'show this help');
   parser.addHelpText('after', examplesText(command));
   if (command.passThrough) parser.passThroughOptions();
   parser.action(async (...given: unknown[]) => {
     const args: ParsedArguments = {};
     declared.forEach(({ name }, index) => (args[name] = given[index] as string | string[] | undefined));
-    await hooks.invoke({ command, args, options: parser.optsWithGlobals() });
+    const options = parser.optsWithGlobals<ParsedOptions>();
+    checkRequired(command, options);
+    await hooks.invoke({ command, args, options });
   });
+}
+
+/** Here and not by commander, which would name a missing option before the misspelt one. */
+function checkRequired(command: Command, options: ParsedOptions): void {
+  for (const { flags, required } of command.options ?? []) {
+    if (!required || options[new CommanderOption(flags).attributeName()] !== undefined) continue;
+    throw new PloopError('INVALID_ARGUMENT', `required option '${flags}' not specified`);
+  }
 }
 
 export function buildParser(program: Program, hooks: ParserHooks): Parser {

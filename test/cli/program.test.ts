@@ -104,6 +104,20 @@ describe('a wrong call', () => {
   });
 });
 
+describe('a required option', () => {
+  const { command } = recorder({ options: [{ flags: '-s, --size <size>', summary: 'how big', required: true }] });
+
+  it('that is missing is refused', async () => {
+    const { status, stderr } = await runMain(programOf(command), ['make', 'd']);
+    expect({ status, stderr }).toEqual({ status: 2, stderr: "prog: required option '-s, --size <size>' not specified\n" });
+  });
+
+  it('that is misspelt is named as it was written, with the likely spelling', async () => {
+    const { stderr } = await runMain(programOf(command), ['make', 'd', '--sise', '1']);
+    expect(stderr).toBe("prog: unknown option '--sise'\nDid you mean --size?\n");
+  });
+});
+
 describe('a failure', () => {
   const error = new PloopError('MOUNTED', '/mnt is busy', { hint: 'End process 7.', details: { pids: [7] } });
 
