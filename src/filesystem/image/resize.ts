@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Growing an image and the file system in it, mounted or not. Run again after an interruption, it does what is missing.
+import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
 import { findAttachment, type Attachment } from '../../attach/attachments.js';
@@ -90,8 +91,19 @@ async function resizeAttached(attachment: Attachment, sizeBytes: number, options
   }
   if (type !== null) await checkOnlineGrowth(type);
   await control(attachment, 'resize', { size: sizeBytes }, { signal: options.signal });
-  if (device !== null) await run('losetup', ['--set-capacity', device]);
+  if (device !== null) await growDevice(device, attachment.devno, sizeBytes);
   if (type === null || mount === undefined || device === null) return { grown: null, mountPoint: null };
   await growFileSystem(device, { type, mountPoint: mount.mountPoint, signal: options.signal });
   return { grown: type, mountPoint: mount.mountPoint };
+}
+
+/** Makes the loop device look at the size again, and at whether it has. */
+async function growDevice(device: string, devno: string | null, sizeBytes: number): Promise<void> {
+  await run('losetup', ['--set-capacity', device]);
+  const sectors = await readFile(`/sys/dev/block/${devno ?? ''}/size`, 'utf8');
+  const seenBytes = Number(sectors) * 512;
+  if (seenBytes === sizeBytes) return;
+  throw new PloopError('DAEMON', `the image has ${sizeBytes} bytes now, but ${device} still shows ${seenBytes}`, {
+    hint: 'Unmount the image and mount it again, then run the same command to grow the file system.',
+  });
 }
