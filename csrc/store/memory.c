@@ -10,18 +10,7 @@
 #include <string.h>
 
 #include "base/co.h"
-#include "store/store.h"
-
-#define PAGE 4096u
-
-struct mem_file {
-	char name[96];
-	unsigned refs; /* the directory's and one for each open store */
-	uint64_t size;
-	uint8_t **pages;
-	uint64_t n_pages;
-	struct mem_file *next;
-};
+#include "store/memfile.h"
 
 struct mem_dir {
 	struct pl_dir dir;
@@ -44,87 +33,6 @@ static uint64_t next_random(uint64_t *seed)
 	return *seed;
 }
 
-static void file_put(struct mem_file *f)
-{
-	if (--f->refs)
-		return;
-	for (uint64_t i = 0; i < f->n_pages; i++)
-		free(f->pages[i]);
-	free(f->pages);
-	free(f);
-}
-
-static int pages_for(struct mem_file *f, uint64_t end)
-{
-	uint64_t n = (end + PAGE - 1) / PAGE;
-	uint8_t **pages;
-
-	if (n <= f->n_pages)
-		return 0;
-	n += n / 2;
-	pages = realloc(f->pages, n * sizeof(*pages));
-	if (!pages)
-		return -ENOMEM;
-	memset(pages + f->n_pages, 0, (n - f->n_pages) * sizeof(*pages));
-	f->pages = pages;
-	f->n_pages = n;
-	return 0;
-}
-
-static uint64_t step(uint64_t off, uint64_t end)
-{
-	uint64_t n = PAGE - off % PAGE;
-
-	return n < end - off ? n : end - off;
-}
-
-static int mem_read(struct mem_file *f, uint8_t *buf, uint64_t off,
-		    uint64_t len)
-{
-	for (uint64_t end = off + len, n; off < end; off += n, buf += n) {
-		n = step(off, end);
-		if (off < f->size && off / PAGE < f->n_pages &&
-		    f->pages[off / PAGE])
-			memcpy(buf, f->pages[off / PAGE] + off % PAGE, n);
-		else
-			memset(buf, 0, n);
-	}
-	return 0;
-}
-
-static int mem_write(struct mem_file *f, const uint8_t *buf, uint64_t off,
-		     uint64_t len)
-{
-	uint64_t end = off + len;
-
-	if (pages_for(f, end) < 0)
-		return -ENOMEM;
-	for (uint64_t n; off < end; off += n, buf += n) {
-		n = step(off, end);
-		if (!f->pages[off / PAGE])
-			f->pages[off / PAGE] = calloc(1, PAGE);
-		if (!f->pages[off / PAGE])
-			return -ENOMEM;
-		memcpy(f->pages[off / PAGE] + off % PAGE, buf, n);
-	}
-	if (end > f->size)
-		f->size = end;
-	return 0;
-}
-
-static void mem_zero(struct mem_file *f, uint64_t off, uint64_t end)
-{
-	for (uint64_t n; off < end && off / PAGE < f->n_pages; off += n) {
-		n = step(off, end);
-		if (n == PAGE) {
-			free(f->pages[off / PAGE]);
-			f->pages[off / PAGE] = NULL;
-		} else if (f->pages[off / PAGE]) {
-			memset(f->pages[off / PAGE] + off % PAGE, 0, n);
-		}
-	}
-}
-
 static struct mem_store *store_of(struct pl_store *st)
 {
 	return (struct mem_store *)st;
@@ -134,12 +42,11 @@ static int apply(struct mem_file *f, const struct pl_io *io)
 {
 	switch (io->op) {
 	case PL_IO_READ:
-		return mem_read(f, io->buf, io->off, io->len);
+		return memfile_read(f, io->buf, io->off, io->len);
 	case PL_IO_WRITE:
-		return mem_write(f, io->buf, io->off, io->len);
+		return memfile_write(f, io->buf, io->off, io->len);
 	case PL_IO_PUNCH:
-		mem_zero(f, io->off, io->off + io->len);
-		return 0;
+		return memfile_punch(f, io->off, io->len);
 	case PL_IO_SYNC:
 		return 0;
 	}
@@ -172,46 +79,25 @@ static int mem_size(struct pl_store *st, uint64_t *ret_bytes)
 
 static int mem_truncate(struct pl_store *st, uint64_t size)
 {
-	struct mem_file *f = store_of(st)->file;
-
-	if (size < f->size)
-		mem_zero(f, size, f->size);
-	f->size = size;
-	return 0;
+	return memfile_truncate(store_of(st)->file, size);
 }
 
 static int mem_seek_data(struct pl_store *st, uint64_t off,
 			 uint64_t *ret_start, uint64_t *ret_end)
 {
-	struct mem_file *f = store_of(st)->file;
-	uint64_t i = off / PAGE;
-
-	while (i < f->n_pages && !f->pages[i])
-		i++;
-	if (i >= f->n_pages || i * PAGE >= f->size) {
-		*ret_start = *ret_end = UINT64_MAX;
-		return 0;
-	}
-	*ret_start = i * PAGE > off ? i * PAGE : off;
-	while (i < f->n_pages && f->pages[i])
-		i++;
-	*ret_end = i * PAGE < f->size ? i * PAGE : f->size;
+	memfile_seek_data(store_of(st)->file, off, ret_start, ret_end);
 	return 0;
 }
 
 static int mem_usage(struct pl_store *st, uint64_t *ret_host_bytes)
 {
-	struct mem_file *f = store_of(st)->file;
-
-	*ret_host_bytes = 0;
-	for (uint64_t i = 0; i < f->n_pages; i++)
-		*ret_host_bytes += f->pages[i] ? PAGE : 0;
+	*ret_host_bytes = memfile_usage(store_of(st)->file);
 	return 0;
 }
 
 static void mem_close(struct pl_store *st)
 {
-	file_put(store_of(st)->file);
+	memfile_put(store_of(st)->file);
 	free(st);
 }
 
@@ -253,13 +139,8 @@ static int memdir_open(struct pl_dir *dir, const char *name, unsigned flags,
 		return pl_err_set(err, PL_E_NOT_FOUND, ENOENT,
 				  "%s does not exist", name);
 	m = calloc(1, sizeof(*m));
-	if (m && !*f) {
-		*f = calloc(1, sizeof(**f));
-		if (*f) {
-			snprintf((*f)->name, sizeof((*f)->name), "%s", name);
-			(*f)->refs = 1;
-		}
-	}
+	if (m && !*f)
+		*f = memfile_new(name);
 	if (!m || !*f) {
 		free(m);
 		return pl_err_sys(err, -ENOMEM, "%s", name);
@@ -280,7 +161,7 @@ static int memdir_unlink(struct pl_dir *dir, const char *name)
 	if (!gone)
 		return -ENOENT;
 	*f = gone->next;
-	file_put(gone);
+	memfile_put(gone);
 	return 0;
 }
 
@@ -349,7 +230,7 @@ static void memdir_close(struct pl_dir *dir)
 
 	for (f = dir_of(dir)->files; f; f = next) {
 		next = f->next;
-		file_put(f);
+		memfile_put(f);
 	}
 	free(dir);
 }
@@ -366,6 +247,33 @@ static const struct pl_dir_ops memdir_ops = {
 	.unlock = memdir_unlock,
 	.close = memdir_close,
 };
+
+/* ---- for recording.c ---- */
+
+void memdir_link(struct pl_dir *dir, struct mem_file *f)
+{
+	struct mem_file **at = find(dir, f->name);
+
+	if (*at)
+		memdir_unlink(dir, f->name);
+	f->next = dir_of(dir)->files;
+	dir_of(dir)->files = f;
+}
+
+struct mem_file *memdir_find(struct pl_dir *dir, const char *name)
+{
+	return *find(dir, name);
+}
+
+struct mem_file *memdir_first(struct pl_dir *dir)
+{
+	return dir_of(dir)->files;
+}
+
+struct mem_file *memstore_file(struct pl_store *st)
+{
+	return store_of(st)->file;
+}
 
 int pl_dir_memory(struct pl_dir **ret, uint64_t yield_seed)
 {
