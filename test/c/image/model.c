@@ -11,7 +11,7 @@
 
 static char buf[MAX_OP] __attribute__((aligned(4096)));
 
-static bool trouble(struct model *m, const char *fmt, ...)
+bool model_trouble(struct model *m, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -35,16 +35,17 @@ static bool open_image(struct model *m)
 
 	if (pl_image_open(&m->img, m->dir, PL_IMAGE_WRITE, "test", &err) < 0 ||
 	    pl_image_open_chain(m->img, NULL, false, NULL, &m->ch, &err) < 0)
-		return trouble(m, "open: %s", err.msg);
+		return model_trouble(m, "open: %s", err.msg);
+	memcpy(m->top, pl_image_desc(m->img)->top, sizeof(m->top));
 	if (pl_chain_size(m->ch) != m->sectors * 512)
-		return trouble(m, "size %llu",
+		return model_trouble(m, "size %llu",
 			       (unsigned long long)pl_chain_size(m->ch));
 	return true;
 }
 
 static bool print_finding(void *arg, const struct pl_finding *f)
 {
-	trouble(arg, "check: layer %s: %s", f->layer, f->text);
+	model_trouble(arg, "check: layer %s: %s", f->layer, f->text);
 	return true;
 }
 
@@ -54,7 +55,7 @@ static bool check_closed(struct model *m)
 	struct pl_err err;
 
 	if (pl_image_check(m->dir, print_finding, m, &res, &err) < 0)
-		return trouble(m, "check: %s", err.msg);
+		return model_trouble(m, "check: %s", err.msg);
 	return res.findings == 0;
 }
 
@@ -80,12 +81,13 @@ bool model_init(struct model *m, struct pl_dir *dir, uint32_t block_size,
 	m->dir = dir;
 	m->block_size = block_size;
 	m->sectors = size / 512;
+	m->max_snap = MODEL_SNAPSHOTS;
 	m->seed = seed * 2654435761u + 88172645463325252ull;
 	m->next_value = 1;
 	m->s = calloc(MODEL_MAX_SECTORS, sizeof(*m->s));
 	settle(m);
 	if (pl_image_create(dir, &p, &err) < 0)
-		return trouble(m, "create: %s", err.msg);
+		return model_trouble(m, "create: %s", err.msg);
 	return open_image(m);
 }
 
@@ -138,7 +140,7 @@ static void range(struct model *m, uint64_t *first, uint64_t *n)
 static bool flush(struct model *m)
 {
 	if (pl_chain_flush(m->ch) < 0)
-		return trouble(m, "flush failed");
+		return model_trouble(m, "flush failed");
 	settle(m);
 	return true;
 }
@@ -160,9 +162,9 @@ static bool op_write(struct model *m)
 	if (!room(m, first, n))
 		return false;
 	fill(buf, n, value);
-	if (pl_chain_write(m->ch, buf, n * 512, first * 512) < 0)
-		return trouble(m, "write failed");
 	note(m, first, n, value);
+	if (pl_chain_write(m->ch, buf, n * 512, first * 512) < 0)
+		return model_trouble(m, "write failed");
 	return true;
 }
 
@@ -173,9 +175,9 @@ static bool op_zero(struct model *m)
 	range(m, &first, &n);
 	if (!room(m, first, n))
 		return false;
-	if (pl_chain_zero(m->ch, n * 512, first * 512) < 0)
-		return trouble(m, "zero failed");
 	note(m, first, n, 0);
+	if (pl_chain_zero(m->ch, n * 512, first * 512) < 0)
+		return model_trouble(m, "zero failed");
 	return true;
 }
 
@@ -186,12 +188,12 @@ static bool op_discard(struct model *m)
 	range(m, &first, &n);
 	if (!room(m, first, n))
 		return false;
-	if (pl_chain_discard(m->ch, n * 512, first * 512) < 0)
-		return trouble(m, "discard failed");
 	start = (first + per - 1) / per * per;
 	end = (first + n) / per * per;
 	if (end > start)
 		note(m, start, end - start, 0);
+	if (pl_chain_discard(m->ch, n * 512, first * 512) < 0)
+		return model_trouble(m, "discard failed");
 	return true;
 }
 
@@ -203,12 +205,12 @@ static bool verify(struct model *m, struct pl_chain *ch, uint64_t first,
 
 	memset(buf, 0xee, n * 512);
 	if (pl_chain_read(ch, buf, n * 512, first * 512) < 0)
-		return trouble(m, "read failed");
+		return model_trouble(m, "read failed");
 	for (uint64_t i = 0; i < n; i++) {
 		want = values ? values[first + i] : m->s[first + i].value;
 		for (unsigned k = 0; k < 128; k++)
 			if (w[i * 128 + k] != want)
-				return trouble(m, "sector %llu is %u, not %u",
+				return model_trouble(m, "sector %llu is %u, not %u",
 					       (unsigned long long)(first + i),
 					       w[i * 128 + k], want);
 	}
@@ -245,7 +247,7 @@ static bool close_image(struct model *m)
 	pl_image_close(m->img);
 	m->img = NULL;
 	if (rc < 0)
-		return trouble(m, "close: %s", err.msg);
+		return model_trouble(m, "close: %s", err.msg);
 	settle(m);
 	return check_closed(m);
 }
@@ -269,11 +271,11 @@ static bool adopt(struct model *m)
 				  (m->sectors - i < 64 ? m->sectors - i : 64) *
 					  512,
 				  i * 512) < 0)
-			return trouble(m, "read failed");
+			return model_trouble(m, "read failed");
 		for (unsigned k = 0; k < s->n_allowed; k++)
 			fine |= s->allowed[k] == w[i % 64 * 128];
 		if (!fine)
-			return trouble(m, "after a crash, sector %llu is %u",
+			return model_trouble(m, "after a crash, sector %llu is %u",
 				       (unsigned long long)i,
 				       w[i % 64 * 128]);
 		s->value = w[i % 64 * 128];
@@ -296,10 +298,13 @@ static bool op_snapshot(struct model *m)
 	struct model_snapshot *s = &m->snap[m->n_snap];
 	struct pl_err err;
 
-	if (m->n_snap == MODEL_SNAPSHOTS)
+	if (m->n_snap == m->max_snap)
 		return true;
+	m->busy = MODEL_SNAPSHOT;
 	if (pl_image_snapshot(m->img, m->ch, NULL, NULL, s->id, &err) < 0)
-		return trouble(m, "snapshot: %s", err.msg);
+		return model_trouble(m, "snapshot: %s", err.msg);
+	memcpy(m->top, pl_image_desc(m->img)->top, sizeof(m->top));
+	m->busy = MODEL_IDLE;
 	s->sectors = m->sectors;
 	s->values = calloc(m->sectors, sizeof(*s->values));
 	for (uint64_t i = 0; i < m->sectors; i++)
@@ -319,8 +324,11 @@ static bool op_switch(struct model *m)
 	s = &m->snap[model_random(m, m->n_snap)];
 	pl_chain_abandon(m->ch);
 	m->ch = NULL;
+	m->busy = MODEL_SWITCH;
+	m->target = s;
 	if (pl_image_switch(m->img, s->id, &err) < 0)
-		return trouble(m, "switch: %s", err.msg);
+		return model_trouble(m, "switch: %s", err.msg);
+	m->busy = MODEL_IDLE;
 	m->sectors = s->sectors;
 	for (uint64_t i = 0; i < m->sectors; i++)
 		m->s[i].value = s->values[i];
@@ -338,13 +346,16 @@ static bool op_delete(struct model *m)
 		return true;
 	i = (unsigned)model_random(m, m->n_snap);
 	if (pl_chain_close(m->ch, &err) < 0)
-		return trouble(m, "close: %s", err.msg);
+		return model_trouble(m, "close: %s", err.msg);
 	m->ch = NULL;
+	settle(m);
+	m->busy = MODEL_DELETE;
+	m->target = &m->snap[i];
 	if (pl_image_delete(m->img, m->snap[i].id, NULL, NULL, &err) < 0)
-		return trouble(m, "delete: %s", err.msg);
+		return model_trouble(m, "delete: %s", err.msg);
+	m->busy = MODEL_IDLE;
 	free(m->snap[i].values);
 	m->snap[i] = m->snap[--m->n_snap];
-	settle(m);
 	pl_image_close(m->img);
 	return check_closed(m) && open_image(m);
 }
@@ -360,7 +371,7 @@ static bool op_verify_snapshot(struct model *m)
 		return true;
 	s = &m->snap[model_random(m, m->n_snap)];
 	if (pl_image_open_chain(m->img, s->id, true, NULL, &ch, &err) < 0)
-		return trouble(m, "snapshot chain: %s", err.msg);
+		return model_trouble(m, "snapshot chain: %s", err.msg);
 	fine = pl_chain_size(ch) == s->sectors * 512 &&
 	       verify_whole(m, ch, s->sectors, s->values);
 	pl_chain_abandon(ch);
@@ -374,8 +385,11 @@ static bool op_grow(struct model *m)
 
 	if (m->sectors + more > MODEL_MAX_SECTORS)
 		return true;
+	m->busy = MODEL_GROW;
+	m->grown = m->sectors + more;
 	if (pl_image_resize(m->img, m->ch, (m->sectors + more) * 512, &err) < 0)
-		return trouble(m, "grow: %s", err.msg);
+		return model_trouble(m, "grow: %s", err.msg);
+	m->busy = MODEL_IDLE;
 	memset(m->s + m->sectors, 0, more * sizeof(*m->s));
 	m->sectors += more;
 	for (uint64_t i = m->sectors - more; i < m->sectors; i++)
@@ -389,7 +403,7 @@ static bool op_compact(struct model *m)
 	struct pl_err err;
 
 	if (pl_image_compact(m->img, m->ch, &res, NULL, NULL, &err) < 0)
-		return trouble(m, "compact: %s", err.msg);
+		return model_trouble(m, "compact: %s", err.msg);
 	settle(m);
 	return true;
 }

@@ -29,6 +29,15 @@ struct model_snapshot {
 	uint64_t sectors;
 };
 
+/* The operation under way, for what a crash in the middle of it may leave. */
+enum model_busy {
+	MODEL_IDLE, /* or reading, writing, flushing, compacting */
+	MODEL_SNAPSHOT,
+	MODEL_SWITCH,
+	MODEL_DELETE,
+	MODEL_GROW,
+};
+
 struct model {
 	struct pl_dir *dir;
 	struct pl_image *img;
@@ -37,10 +46,13 @@ struct model {
 	uint64_t sectors;
 	uint32_t block_size, next_value;
 	struct model_snapshot snap[MODEL_SNAPSHOTS];
-	unsigned n_snap;
+	unsigned n_snap, max_snap;
 	uint64_t seed;
-	const char *trouble; /* first thing that went wrong */
-	char what[300];
+	enum model_busy busy;
+	struct model_snapshot *target; /* of a switch or delete */
+	uint64_t grown; /* sectors after the grow under way */
+	char top[PL_ID_LEN + 1]; /* the top layer, before the operation */
+	char what[300]; /* what went wrong */
 };
 
 uint64_t model_random(struct model *m, uint64_t below);
@@ -48,6 +60,9 @@ uint64_t model_random(struct model *m, uint64_t below);
 bool model_init(struct model *m, struct pl_dir *dir, uint32_t block_size,
 		uint64_t size, uint64_t seed);
 void model_fini(struct model *m);
+/* "format" into m->what; always false. */
+bool model_trouble(struct model *m, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 /* One random operation with its check; false = see m->what. */
 bool model_step(struct model *m);
 /* Compares the whole disk, and checks the image when it is closed. */
