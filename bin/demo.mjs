@@ -132,7 +132,7 @@ process.once('SIGINT', stop).once('SIGTERM', stop);
 try {
   await mainJob();
 } catch (error) {
-  process.stderr.write(`${error.stderr ?? ''}${error.message ?? error}\n`);
+  process.stderr.write(error.stderr || `${error.message ?? error}\n`);
   process.exitCode = 1;
 }
 await cleanUp();
