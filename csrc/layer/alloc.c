@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/plant.h"
 #include "layer/layer_int.h"
 
 /* A crash can lose the file's length, but not by more than was ahead. */
@@ -297,6 +298,12 @@ void alloc_free_later(struct pl_layer *ly, uint64_t where)
 	struct freed *freed;
 	size_t cap;
 
+	if (pl_plant(PL_PLANT_EARLY_REUSE)) {
+		set_free(a, where);
+		a->n_used--;
+		a->cursor = where;
+		return;
+	}
 	if (a->n_freed == a->cap_freed) {
 		cap = a->cap_freed ? a->cap_freed * 2 : 64;
 		freed = realloc(a->freed, cap * sizeof(*freed));

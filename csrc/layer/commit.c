@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
+#include "base/plant.h"
 #include "layer/layer_int.h"
 
 /* Page images taken at the start of a checkpoint. */
@@ -317,7 +318,8 @@ static int commit(struct pl_layer *ly, uint64_t mid, const struct images *im)
 	bool records = im || mid != ly->pending->head->tail;
 	int rc = 0;
 
-	if (any_ordered(ly->pending, mid))
+	if (any_ordered(ly->pending, mid) &&
+	    !pl_plant(PL_PLANT_RECORD_BEFORE_DATA))
 		rc = sync_store(ly);
 	if (rc == 0 && records)
 		rc = write_records(ly, mid, im);

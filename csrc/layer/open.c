@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/plant.h"
 #include "layer/layer_int.h"
 
 #define JOURNAL_LEN (1u << 20)
@@ -48,7 +49,7 @@ int pl_layer_create(struct pl_store *st, const struct pl_layer_params *params,
 	if (rc == 0)
 		rc = pl_store_truncate(st, hdr.first_cluster *
 						   pl_cluster_size(&hdr));
-	if (rc == 0)
+	if (rc == 0 && !pl_plant(PL_PLANT_UNSYNCED_LAYER))
 		rc = pl_store_sync(st);
 	return rc < 0 ? pl_err_sys(err, rc, "cannot write a new layer") : 0;
 }

@@ -447,6 +447,7 @@ static int clone_into(struct state *s, struct mem_file *f)
 	f->twin = memfile_clone(f);
 	if (!f->twin)
 		return -ENOMEM;
+	f->twin->refs++; /* ours: it may be removed from the state again */
 	memdir_link(s->dir, f->twin);
 	return 0;
 }
@@ -572,6 +573,9 @@ int pl_recorder_crash(struct pl_recorder *rec, enum pl_crash how,
 		rc = keep_dir_events(rec, &s, "layers");
 	if (rc == 0)
 		rc = keep_data_events(rec, &s);
+	for (size_t i = 0; i < rec->n_all; i++)
+		if (rec->all[i]->twin)
+			memfile_put(rec->all[i]->twin);
 	if (rc < 0) {
 		pl_dir_close(s.dir);
 		return rc;
