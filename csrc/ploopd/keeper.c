@@ -8,6 +8,7 @@
  *   running    --worker dies--> restarting --drained--> starting a worker
  *   restarting --ready--> running
  *   restarting --fifth death in ten seconds--> stopped --SIGUSR1--> restarting
+ *   restarting --the same, and the device is gone--> (exit, folder removed)
  *   any        --worker exits 0--> (exit, folder removed)
  *
  * INVARIANTS
@@ -187,8 +188,21 @@ static bool too_many_deaths(struct keeper *k)
 	return full && now - oldest < DEATHS_MS;
 }
 
+/* Without its file system there is nobody to wait for. */
+static bool device_gone(const struct keeper *k)
+{
+	struct pollfd p = { k->fd.fuse, POLLIN, 0 };
+
+	return poll(&p, 1, 0) > 0 && p.revents & POLLERR;
+}
+
 static void stop(struct keeper *k)
 {
+	if (device_gone(k)) {
+		pl_log("five workers died within ten seconds, and the device "
+		       "is gone: giving up");
+		finish(k, 1);
+	}
 	pl_log("five workers died within ten seconds; requests wait until "
 	       "'kill -USR1 %d' lets it be tried again",
 	       k->st.keeper);

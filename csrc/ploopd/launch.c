@@ -395,10 +395,12 @@ static int report(struct launch *l)
 int pl_attach_main(const struct pl_attach_options *opt)
 {
 	static struct launch l;
+	int status;
 
 	hold_signals(&l);
 	umask(077);
-	if (attach(&l, opt) < 0)
-		return pl_report_failure(&l.f);
-	return report(&l);
+	status = attach(&l, opt) < 0 ? pl_report_failure(&l.f) : report(&l);
+	fflush(stdout);
+	/* At once: image and lock are the keeper's, there is nothing to undo. */
+	_exit(status);
 }

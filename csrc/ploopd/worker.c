@@ -317,6 +317,6 @@ int pl_worker_main(int argc, char **argv)
 	pl_pending_free(w.pending);
 	pl_loop_release_fds(w.loop);
 	clean_up_alone(&w, keeper);
-	/* The process ends here; the kernel frees the rest. */
-	return 0;
+	/* At once: the kernel frees the rest. */
+	_exit(0);
 }
