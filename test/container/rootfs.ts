@@ -52,7 +52,6 @@ export async function withDirectoryContainer<T>(runtimeName: string, work: (cont
       log: () => readFile(runtime.logFile, 'utf8'),
     });
   } finally {
-    await deleteContainer(runtime);
-    await rm(directory, { recursive: true, force: true });
+    await deleteContainer(runtime).finally(() => rm(directory, { recursive: true, force: true }));
   }
 }

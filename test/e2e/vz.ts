@@ -3,6 +3,7 @@
 // test has left: containers, mounts, attachments; also when it fails.
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -104,9 +105,9 @@ function ours(
   const timer = options.interruptAfterMs === undefined ? undefined : setTimeout(() => child.kill('SIGINT'), options.interruptAfterMs);
   return new Promise((resolve, reject) => {
     child.on('error', reject);
-    child.on('close', (code) => {
+    child.on('close', (code, signal) => {
       clearTimeout(timer);
-      resolve({ ...outcome, status: code ?? -1 });
+      resolve({ ...outcome, status: code ?? 128 + (signal === null ? 0 : constants.signals[signal]) });
     });
   });
 }
