@@ -28,6 +28,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -236,9 +237,9 @@ static void on_worker_end(struct keeper *k)
 	if (how.si_code == CLD_EXITED && how.si_status == 0)
 		finish(k, 0);
 	describe_death(k, &how);
-	if (!k->was_ready)
-		finish(k, 1); /* it never worked: the launcher knows why */
 	k->st.worker = 0;
+	if (!k->was_ready)
+		return; /* it never worked: the launcher knows why */
 	k->st.restarts++;
 	save(k, "restarting");
 }
@@ -247,6 +248,8 @@ static void on_worker_end(struct keeper *k)
 static void on_drained(struct keeper *k)
 {
 	close_fd(&k->drain_fd);
+	if (!k->was_ready)
+		finish(k, 1);
 	while (!too_many_deaths(k)) {
 		if (start_worker(k) == 0)
 			return;
@@ -404,6 +407,7 @@ void pl_keeper_main(const struct pl_attachment *att,
 
 	k.pidfd = k.ready_fd = k.drain_fd = -1;
 	pl_log_init("keeper");
+	prctl(PR_SET_NAME, "ploopd-keeper");
 	if (own_descriptors(&k) < 0)
 		_exit(1);
 	k.st.keeper = getpid();

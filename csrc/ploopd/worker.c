@@ -298,6 +298,7 @@ int pl_worker_main(int argc, char **argv)
 	int rc;
 
 	pl_log_init("worker");
+	prctl(PR_SET_NAME, "ploopd-worker"); /* or it were "exe" */
 	if (take_arguments(&w, argc, argv) < 0) {
 		fprintf(stderr, "ploopd worker is started by ploopd attach\n");
 		return pl_code_exit(PL_E_INVALID_ARGUMENT);
