@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// A host file system that fills up: during create, and under an attached image that is being written to.
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, open, rm, statfs, writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { listAttachments } from '../../src/attach/attachments.js';
+import { run } from '../../src/exec/run.js';
+import { ploop } from '../helpers/command.js';
+import { withLoopDisk } from '../helpers/loop.js';
+import { lacks } from '../helpers/require.js';
+import { makeScratch, type Scratch } from '../helpers/scratch.js';
+
+const MIB = 2 ** 20;
+
+let scratch: Scratch;
+
+beforeEach(async () => {
+  scratch = await makeScratch();
+});
+afterEach(() => scratch.clean());
+
+/** A host file system of 24 MiB. */
+async function withSmallHost(work: (host: string) => Promise<void>): Promise<void> {
+  await withLoopDisk(24 * MIB, async ({ device, mountPoint }) => {
+    await run('mkfs.ext4', ['-q', '-m', '0', device]);
+    await run('mount', [device, mountPoint]);
+    await work(mountPoint);
+  });
+}
+
+async function fill(host: string): Promise<void> {
+  const { bavail, bsize } = await statfs(host);
+  const file = await open(`${host}/filler`, 'w');
+  await file.writeFile(Buffer.alloc(bavail * bsize)).catch(() => undefined);
+  await file.close();
+}
+
+describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('a full host', () => {
+  it('lets create fail with NO_SPACE, and nothing is left', async () => {
+    await mkdir(scratch.path('source'));
+    await writeFile(scratch.path('source/big'), randomBytes(40 * MIB));
+    await withSmallHost(async (host) => {
+      const dir = `${host}/image`;
+      const made = await ploop('create', dir, '--size', '1G', '--from', scratch.path('source'), '--json');
+      expect(made.json<{ error: { code: string } }>().error.code).toBe('NO_SPACE');
+      expect(made.status).toBe(14);
+      expect(existsSync(dir)).toBe(false);
+      await fill(host);
+      expect(await ploop('create', dir, '--size', '1G', '--fs', 'none')).toMatchObject({ status: 14 });
+      expect(existsSync(dir)).toBe(false);
+    });
+    expect(await listAttachments()).toEqual([]);
+  });
+
+  it('fails writes to a device; the image opens again, checks clean and has what was flushed', async () => {
+    await withSmallHost(async (host) => {
+      const dir = `${host}/image`;
+      await ploop('create', dir, '--size', '1G', '--fs', 'none');
+      const { device } = (await ploop('attach', dir, '--json')).json<{ device: string }>();
+      const disk = await open(device, 'r+');
+      const flushed = randomBytes(4 * MIB);
+      await disk.write(flushed, 0, flushed.length, 0);
+      await disk.sync();
+      await disk.write(randomBytes(40 * MIB), 0, 40 * MIB, 100 * MIB);
+      await expect(disk.sync()).rejects.toMatchObject({ code: expect.stringMatching(/EIO|ENOSPC/) as string });
+      await disk.close();
+      expect((await ploop('detach', dir)).status).toBe(0);
+      expect(await ploop('check', dir)).toMatchObject({ status: 0 });
+
+      await rm(`${host}/filler`, { force: true });
+      const again = (await ploop('attach', dir, '--json')).json<{ device: string }>();
+      const reopened = await open(again.device, 'r');
+      const bytes = Buffer.alloc(flushed.length);
+      await reopened.read(bytes, 0, bytes.length, 0);
+      await reopened.close();
+      expect(bytes.equals(flushed)).toBe(true);
+      expect((await ploop('detach', dir)).status).toBe(0);
+    });
+  });
+});
