@@ -48,8 +48,7 @@ export { destroyContainer } from './container/destroy.js';
 export { captureInContainer, enterContainer, execInContainer, type ExecOptions } from './container/exec.js';
 export { type ContainerRow, type ContainerStatus, listContainers } from './container/list.js';
 export { mountContainer, type MountContainerOptions, unmountContainer } from './container/mount.js';
-export { restartContainer } from './container/restart.js';
-export type { VzRootOptions } from './container/roots.js';
+export type { VzRootOptions } from './container/place/roots.js';
 export { type ChangedSettings, setContainer, type SetContainerOptions } from './container/set.js';
 export {
   deleteContainerSnapshot,
@@ -59,6 +58,6 @@ export {
   type SnapshotContainerOptions,
   switchContainerToSnapshot,
 } from './container/snapshot.js';
-export { startContainer, type StartedContainer, type StartOptions } from './container/start.js';
+export { restartContainer, startContainer, type StartedContainer, type StartOptions } from './container/start.js';
 export { containerState, type ContainerState } from './container/state.js';
 export { stopContainer, type StoppedContainer, type StopOptions } from './container/stop.js';

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whatever was thrown becomes a PloopError, and that becomes text or JSON.
 import { CommanderError } from 'commander';
-import { ERROR_EXIT_STATUS, PloopError } from '../errors.js';
+import { ERROR_EXIT_STATUS, type ErrorCode, PloopError } from '../errors.js';
 
 /** Commander's words: "error: unknown option '--sise'\n(Did you mean --size?)". */
 function fromParser(error: CommanderError, program: string): PloopError {
@@ -13,12 +13,27 @@ function fromParser(error: CommanderError, program: string): PloopError {
   return new PloopError('INVALID_ARGUMENT', first, { hint: guess === '' ? undefined : guess, cause: error });
 }
 
+/** What the host answers to any file operation; whatever the operation, it is not our defect. */
+const HOST_ERRORS: Readonly<Record<string, ErrorCode>> = {
+  EACCES: 'NOT_PERMITTED',
+  EDQUOT: 'NO_SPACE',
+  EIO: 'IO',
+  ENOMEM: 'NO_MEMORY',
+  ENOSPC: 'NO_SPACE',
+  EPERM: 'NOT_PERMITTED',
+  EROFS: 'READ_ONLY',
+};
+
 export function toPloopError(error: unknown, program: string, signal: AbortSignal): PloopError {
   if (error instanceof PloopError) return error;
   if (error instanceof CommanderError) return fromParser(error, program);
   if (signal.aborted)
     return signal.reason instanceof PloopError ? signal.reason : new PloopError('INTERRUPTED', 'interrupted', { cause: error });
   const message = error instanceof Error ? error.message : String(error);
+  const code = HOST_ERRORS[(error as NodeJS.ErrnoException | null)?.code ?? ''];
+  if (code !== undefined) {
+    return new PloopError(code, message, { hint: code === 'NOT_PERMITTED' ? 'Run the command as root.' : undefined, cause: error });
+  }
   return new PloopError('INTERNAL', message, { hint: 'This is a defect in ploop. PLOOP_DEBUG=1 shows where it happened.', cause: error });
 }
 

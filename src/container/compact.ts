@@ -2,9 +2,9 @@
 // Giving a container's unused space back to the host, running or not.
 
 import { compactImage, type CompactedImage } from '../filesystem/image/compact.js';
-import { requireContainer } from './locate.js';
-import { withContainerLock } from './lock.js';
-import type { VzRootOptions } from './roots.js';
+import { requireContainer } from './place/locate.js';
+import { withContainerLock } from './place/lock.js';
+import type { VzRootOptions } from './place/roots.js';
 
 export interface CompactContainerOptions extends VzRootOptions {
   onProgress?: ((done: number, total: number) => void) | undefined;

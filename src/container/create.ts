@@ -8,10 +8,10 @@ import { access, mkdir, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
 import { PloopError } from '../errors.js';
-import { parseConfig, writeConfig } from './config.js';
-import { locateContainer } from './locate.js';
-import { withContainerLock } from './lock.js';
-import { type ContainerPaths, IMAGE_NAME, type VzRootOptions } from './roots.js';
+import { parseConfig, writeConfig } from './place/config.js';
+import { locateContainer } from './place/locate.js';
+import { withContainerLock } from './place/lock.js';
+import { type ContainerPaths, IMAGE_NAME, type VzRootOptions } from './place/roots.js';
 import { defaultHostname } from './start.js';
 import { buildContainerImage, releaseImage } from './storage.js';
 import { resolveTemplate } from '../template/resolve.js';

@@ -6,9 +6,9 @@ import { access, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { PloopError } from '../errors.js';
-import { locateContainer, requireContainer } from './locate.js';
-import { withContainerLock } from './lock.js';
-import { type ContainerPaths, IMAGE_NAME, type VzRootOptions } from './roots.js';
+import { locateContainer, requireContainer } from './place/locate.js';
+import { withContainerLock } from './place/lock.js';
+import { type ContainerPaths, IMAGE_NAME, type VzRootOptions } from './place/roots.js';
 import { deleteContainer } from './runtime/driver.js';
 import { isMounted, liveContainer, requireStopped } from './state.js';
 import { releaseImage } from './storage.js';

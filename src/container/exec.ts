@@ -4,8 +4,8 @@
 import { PloopError } from '../errors.js';
 import { type Ending, runInteractive } from '../exec/interactive.js';
 import { run, type RunResult } from '../exec/run.js';
-import { requireContainer } from './locate.js';
-import type { VzRootOptions } from './roots.js';
+import { requireContainer } from './place/locate.js';
+import type { VzRootOptions } from './place/roots.js';
 import { DEFAULT_PATH } from './runtime/bundle.js';
 import { execArguments } from './runtime/driver.js';
 import { findShell } from './runtime/init.js';

@@ -5,9 +5,9 @@ import { readdir, realpath } from 'node:fs/promises';
 
 import { readMounts, type MountEntry } from '../attach/mounts.js';
 import { type FileSystemUsage, fileSystemUsage } from '../filesystem/usage.js';
-import { checkCtid, compareCtids } from './ctid.js';
-import { type Located, locateContainer } from './locate.js';
-import { vzRoots, type VzRootOptions } from './roots.js';
+import { checkCtid, compareCtids } from './place/ctid.js';
+import { type Located, locateContainer } from './place/locate.js';
+import { vzRoots, type VzRootOptions } from './place/roots.js';
 import { cgroupTasks, hostCgroups, type HostCgroups } from './runtime/cgroups.js';
 import { recordedRuntime, type RuntimeState, runtimeStates } from './runtime/driver.js';
 

@@ -2,9 +2,9 @@
 // Mounting a stopped container's file system on its mount point, to look at it or repair it, and undoing that.
 
 import { PloopError } from '../errors.js';
-import { requireContainer } from './locate.js';
-import { withContainerLock } from './lock.js';
-import type { VzRootOptions } from './roots.js';
+import { requireContainer } from './place/locate.js';
+import { withContainerLock } from './place/lock.js';
+import type { VzRootOptions } from './place/roots.js';
 import { deleteContainer } from './runtime/driver.js';
 import { isMounted, liveContainer, requireStopped } from './state.js';
 import { mountContainerImage, unmountContainerImage } from './storage.js';

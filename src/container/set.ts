@@ -2,11 +2,11 @@
 // Changing a container's settings. The disk grows first: when that fails, nothing has changed.
 
 import { resizeImage } from '../filesystem/image/resize.js';
-import { writeConfig } from './config.js';
+import { writeConfig } from './place/config.js';
 import { checkHostname } from './create.js';
-import { requireContainer } from './locate.js';
-import { withContainerLock } from './lock.js';
-import type { VzRootOptions } from './roots.js';
+import { requireContainer } from './place/locate.js';
+import { withContainerLock } from './place/lock.js';
+import type { VzRootOptions } from './place/roots.js';
 
 export interface SetContainerOptions extends VzRootOptions {
   /** Only growth is possible. */

@@ -5,9 +5,9 @@
 import { deleteSnapshot, type NamedSnapshot, switchToSnapshot, type TakenSnapshot } from '../attach/operations.js';
 import { PloopError } from '../errors.js';
 import { listSnapshots, type Snapshot } from '../image/snapshots.js';
-import { requireContainer } from './locate.js';
-import { withContainerLock } from './lock.js';
-import type { ContainerPaths, VzRootOptions } from './roots.js';
+import { requireContainer } from './place/locate.js';
+import { withContainerLock } from './place/lock.js';
+import type { ContainerPaths, VzRootOptions } from './place/roots.js';
 import { isMounted, requireStopped } from './state.js';
 import { snapshotContainerImage } from './storage.js';
 

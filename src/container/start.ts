@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Starting a container: mount its image, write the bundle, let the runtime create and start it.
+// Starting and restarting a container: mount its image, write the bundle, let the runtime create and start it.
 
 import { PloopError } from '../errors.js';
 import { nativeFile } from '../native/binding.js';
-import { requireContainer } from './locate.js';
-import { withContainerLock } from './lock.js';
-import type { ContainerPaths, VzRootOptions } from './roots.js';
+import { requireContainer } from './place/locate.js';
+import { withContainerLock } from './place/lock.js';
+import type { ContainerPaths, VzRootOptions } from './place/roots.js';
 import { bundleConfig } from './runtime/bundle.js';
 import { hostCgroups } from './runtime/cgroups.js';
 import { chooseRuntime } from './runtime/choose.js';
 import { deleteContainer, runtimeFor, startContainer as runtimeStart } from './runtime/driver.js';
 import { detectInit, type InitKind } from './runtime/init.js';
 import { isMounted, isRunning, liveContainer } from './state.js';
+import { stopContainer, type StoppedContainer, type StopOptions } from './stop.js';
 import { mountContainerImage, unmountContainerImage } from './storage.js';
 
 export interface StartOptions extends VzRootOptions {
@@ -48,11 +49,7 @@ async function startLocked(ctid: string, options: StartOptions): Promise<Started
     const hostname = config.get('HOSTNAME') || defaultHostname(paths.ctid);
     const { runtimeId, mountPoint: rootfs } = paths;
     options.signal?.throwIfAborted();
-    await runtimeStart(
-      runtime,
-      bundleConfig({ runtimeId, rootfs, hostname, init, fallbackInit }),
-      options.signal,
-    );
+    await runtimeStart(runtime, bundleConfig({ runtimeId, rootfs, hostname, init, fallbackInit }), options.signal);
     const live = await liveContainer(paths);
     return { ctid: paths.ctid, pid: live?.pid ?? 0, runtime: program.path, init: init.kind };
   } catch (error) {
@@ -76,4 +73,13 @@ async function clearEnded(paths: ContainerPaths): Promise<void> {
 /** "ct101" for a number; a name as it is, as far as hostnames allow. */
 export function defaultHostname(ctid: string): string {
   return /^\d+$/.test(ctid) ? `ct${ctid}` : ctid.replace(/[^A-Za-z0-9-]/g, '-');
+}
+
+/** Stops it, if it runs, and starts it. */
+export async function restartContainer(
+  ctid: string,
+  options: StartOptions & StopOptions = {},
+): Promise<{ stopped: StoppedContainer; started: StartedContainer }> {
+  const stopped = await stopContainer(ctid, options);
+  return { stopped, started: await startContainer(ctid, options) };
 }

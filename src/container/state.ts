@@ -5,8 +5,8 @@ import { realpath } from 'node:fs/promises';
 
 import { readMounts } from '../attach/mounts.js';
 import { PloopError } from '../errors.js';
-import { locateContainer } from './locate.js';
-import type { ContainerPaths, VzRootOptions } from './roots.js';
+import { locateContainer } from './place/locate.js';
+import type { ContainerPaths, VzRootOptions } from './place/roots.js';
 import { recordedRuntime, type Runtime, runtimeState, type RuntimeStatus } from './runtime/driver.js';
 
 /** The container as OpenVZ's `status` names it: "CTID 101 exist mounted running". */

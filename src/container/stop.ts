@@ -7,9 +7,9 @@ import { constants } from 'node:os';
 
 import { PloopError } from '../errors.js';
 import { run } from '../exec/run.js';
-import { requireContainer } from './locate.js';
-import { withContainerLock } from './lock.js';
-import type { ContainerPaths, VzRootOptions } from './roots.js';
+import { requireContainer } from './place/locate.js';
+import { withContainerLock } from './place/lock.js';
+import type { ContainerPaths, VzRootOptions } from './place/roots.js';
 import { deleteContainer, execArguments, killContainer, type Runtime, runtimeState } from './runtime/driver.js';
 import { detectInit, type StopAction } from './runtime/init.js';
 import { isMounted, isRunning, liveContainer } from './state.js';

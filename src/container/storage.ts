@@ -13,7 +13,7 @@ import { mountImage } from '../filesystem/image/mount.js';
 import { consistentSnapshot, type ConsistentSnapshot } from '../filesystem/image/snapshot.js';
 import { clearAbandoned } from '../filesystem/image/temporary.js';
 import { unmountImage } from '../filesystem/image/unmount.js';
-import type { ContainerPaths, VzRoots } from './roots.js';
+import type { ContainerPaths, VzRoots } from './place/roots.js';
 import { isMounted } from './state.js';
 
 export interface BuildImageOptions {

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { parseConfig, readConfig, writeConfig } from '../../src/container/config.js';
-import { requireContainer } from '../../src/container/locate.js';
+import { parseConfig, readConfig, writeConfig } from '../../src/container/place/config.js';
+import { requireContainer } from '../../src/container/place/locate.js';
 
 const TEXT = `# Made by hand
 ONBOOT="yes"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
 
-import { checkCtid, compareCtids } from '../../src/container/ctid.js';
-import { containerPaths, vzRoots } from '../../src/container/roots.js';
+import { checkCtid, compareCtids } from '../../src/container/place/ctid.js';
+import { containerPaths, vzRoots } from '../../src/container/place/roots.js';
 
 describe('checkCtid', () => {
   it.each(['1', '101', 'web', 'web-1.example', 'a'.repeat(63), '7f3a_x'])('takes %s', (ctid) => {

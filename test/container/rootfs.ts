@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { containerPaths, type ContainerPaths, vzRoots } from '../../src/container/roots.js';
+import { containerPaths, type ContainerPaths, vzRoots } from '../../src/container/place/roots.js';
 import { bundleConfig } from '../../src/container/runtime/bundle.js';
 import { hostCgroups } from '../../src/container/runtime/cgroups.js';
 import { chooseRuntime } from '../../src/container/runtime/choose.js';

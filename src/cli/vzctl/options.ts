@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the vzctl commands have in common: the container's id, and where containers live.
-import type { VzRootOptions } from '../../container/roots.js';
+import type { VzRootOptions } from '../../container/place/roots.js';
 import type { Argument, Option, ParsedArguments, ParsedOptions } from '../command.js';
 
 export const CTID: Argument = { name: 'CTID', summary: 'container id: a number or a name', required: true };

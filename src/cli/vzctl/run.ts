@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // vzctl start, stop, restart, status.
-import { restartContainer } from '../../container/restart.js';
-import { startContainer, type StartedContainer } from '../../container/start.js';
+import { restartContainer, startContainer, type StartedContainer } from '../../container/start.js';
 import { containerState } from '../../container/state.js';
 import { stopContainer, type StoppedContainer } from '../../container/stop.js';
 import { PloopError } from '../../errors.js';

@@ -11,7 +11,7 @@ import { basename, dirname, join } from 'node:path';
 import { PloopError } from '../../errors.js';
 import { run, type RunOptions, type RunResult } from '../../exec/run.js';
 import { nativeFile } from '../../native/binding.js';
-import type { ContainerPaths } from '../roots.js';
+import type { ContainerPaths } from '../place/roots.js';
 import { cgroupPath, hostCgroups, type HostCgroups, removeCgroup } from './cgroups.js';
 import type { RuntimeKind, RuntimeProgram } from './choose.js';
 
@@ -41,7 +41,14 @@ export function runtimeFor(paths: ContainerPaths, program: RuntimeProgram, cgrou
 
 /** The runtime that made the container's present incarnation; null when there is none. */
 export async function recordedRuntime(paths: ContainerPaths, cgroups?: HostCgroups): Promise<Runtime | null> {
-  const text = await readFile(join(paths.bundleDir, 'runtime.json'), 'utf8').catch(() => null);
+  const text = await readFile(join(paths.bundleDir, 'runtime.json'), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    // Not "it does not run": we may not know.
+    throw new PloopError('NOT_PERMITTED', `only root may ask about container ${paths.ctid}`, {
+      hint: 'Run the command as root.',
+      cause: error,
+    });
+  });
   if (text === null) return null;
   const { kind, path } = JSON.parse(text) as { kind: RuntimeKind; path: string };
   return runtimeFor(paths, { kind, path }, cgroups ?? (await hostCgroups()));

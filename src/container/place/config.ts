@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import { PloopError } from '../errors.js';
+import { PloopError } from '../../errors.js';
 
 /** A configuration file: its lines as they are; `get` and `set` look at KEY="value" ones. */
 export interface ContainerConfig {

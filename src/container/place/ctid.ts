@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Container ids: numbers as on OpenVZ 6 ("101") and names as on OpenVZ 7. They become file names and cgroup names.
 
-import { PloopError } from '../errors.js';
+import { PloopError } from '../../errors.js';
 
 const MAX_LENGTH = 63;
 

@@ -12,7 +12,7 @@
 import { createHash } from 'node:crypto';
 import { join, resolve } from 'node:path';
 
-import { runDirectory } from '../attach/run-directory.js';
+import { runDirectory } from '../../attach/run-directory.js';
 import { checkCtid } from './ctid.js';
 
 export interface VzRoots {

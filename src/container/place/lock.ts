@@ -6,12 +6,13 @@ import { constants } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import { PloopError } from '../errors.js';
-import { run } from '../exec/run.js';
+import { PloopError } from '../../errors.js';
+import { run } from '../../exec/run.js';
 import type { ContainerPaths } from './roots.js';
 
-/** Runs `work` under the container's lock; BUSY with the holder's name when another command has it. */
+/** Runs `work` under the container's lock; BUSY with the holder's name when another command has it. Root only. */
 export async function withContainerLock<T>(paths: ContainerPaths, what: string, work: () => Promise<T>): Promise<T> {
+  if (process.geteuid?.() !== 0) throw new PloopError('NOT_PERMITTED', `${what} needs root`, { hint: 'Run the command as root.' });
   await mkdir(dirname(paths.lockFile), { recursive: true, mode: 0o700 });
   const file = await open(paths.lockFile, constants.O_RDWR | constants.O_CREAT, 0o600);
   try {

@@ -4,7 +4,7 @@
 
 import { isAbsolute, join, normalize } from 'node:path';
 
-import { PloopError } from '../errors.js';
+import { PloopError } from '../../errors.js';
 import { type ContainerConfig, readConfig } from './config.js';
 import { type ContainerPaths, containerPaths, IMAGE_NAME, vzRoots, type VzRootOptions } from './roots.js';
 
