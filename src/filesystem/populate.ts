@@ -5,6 +5,7 @@ import { open, readFile, statfs } from 'node:fs/promises';
 
 import { PloopError } from '../errors.js';
 import { run } from '../exec/run.js';
+import { syncFileSystem } from './sync.js';
 import { checkSource, notAnArchive, type Compression, type Source } from './source.js';
 
 export interface PopulateOptions {
@@ -20,6 +21,7 @@ export async function populate(mountPoint: string, source: string | Source, opti
   const from = typeof source === 'string' ? await checkSource(source) : source;
   try {
     await (from.kind === 'archive' ? unpack(mountPoint, from, options) : copy(mountPoint, from.path, options));
+    await syncFileSystem(mountPoint);
   } catch (error) {
     throw populateFailure(from, error);
   }

@@ -3,6 +3,7 @@
 import { PloopError } from '../errors.js';
 import { run } from '../exec/run.js';
 import { nativeFile } from '../native/binding.js';
+import { syncFileSystem } from './sync.js';
 
 export interface TrimOptions {
   signal?: AbortSignal | undefined;
@@ -11,7 +12,7 @@ export interface TrimOptions {
 /** fstrim(8); answers the bytes the file system named as free (not what the host got back). */
 export async function trimFileSystem(mountPoint: string, options: TrimOptions = {}): Promise<number> {
   // ext4 does not trim what was freed in a transaction that is not committed yet.
-  await run('sync', ['--file-system', mountPoint], { signal: options.signal });
+  await syncFileSystem(mountPoint);
   const { stdout } = await run('fstrim', ['-v', mountPoint], { signal: options.signal });
   const match = /\((\d+) bytes\)/.exec(stdout);
   if (!match) throw new PloopError('TOOL_FAILED', `fstrim -v ${mountPoint}: cannot find the bytes in '${stdout.trim()}'`);

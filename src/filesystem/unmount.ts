@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { usersOfMountPoint, usersSentence } from '../attach/users.js';
 import { PloopError } from '../errors.js';
 import { run } from '../exec/run.js';
+import { syncFileSystem } from './sync.js';
 
 export interface UnmountOptions {
   signal?: AbortSignal | undefined;
@@ -14,12 +15,21 @@ export interface UnmountOptions {
 const ATTEMPTS = 5;
 const PAUSE_MS = 100;
 
+export interface Unmounted {
+  /** The device refused writes: not all that was written is stored. */
+  writeErrors: boolean;
+}
+
 /** MOUNTED, with the processes that use it, when it is busy. */
-export async function unmountFileSystem(mountPoint: string, options: UnmountOptions = {}): Promise<void> {
+export async function unmountFileSystem(mountPoint: string, options: UnmountOptions = {}): Promise<Unmounted> {
+  const writeErrors = await syncFileSystem(mountPoint).then(
+    () => false,
+    () => true,
+  );
   for (let attempt = 1; ; attempt++) {
     if (options.signal?.aborted === true) throw new PloopError('INTERRUPTED', `interrupted before ${mountPoint} was unmounted`);
     const { exitCode, stderr } = await run('umount', [mountPoint], { accept: 'any' });
-    if (exitCode === 0) return;
+    if (exitCode === 0) return { writeErrors };
     if (!/target is busy|device is busy/.test(stderr)) throw unmountFailure(mountPoint, exitCode, stderr);
     const users = await usersOfMountPoint(mountPoint);
     if (users.length > 0 || attempt === ATTEMPTS) {

@@ -23,6 +23,9 @@ export const umountCommand: Command = {
 async function umount(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<void> {
   const target = word(args, 'target');
   const done = await unmountImage(target, { snapshot: text(options['snapshot']), signal: ctx.signal, ...runDirOption(ctx) });
+  if (done.writeErrors) {
+    ctx.note('The image refused writes, so not all that was written is stored. The kernel log (dmesg) and the space on the host say why.');
+  }
   ctx.result(done, render(done));
 }
 

@@ -30,16 +30,18 @@ export async function detachDevice(attachment: Detachable, options: RunDirectory
   }
 }
 
-/** Unmounts what is mounted from the device, the newest mount first, then detaches it. Answers where it was mounted. */
+/** Unmounts what is mounted from the device, the newest mount first, then detaches it. */
 export async function unmountAndDetach(
   attachment: Detachable,
   options: RunDirectoryOption & { signal?: AbortSignal | undefined } = {},
-): Promise<string[]> {
+): Promise<{ mountPoints: string[]; writeErrors: boolean }> {
   const mountPoints = attachment.devno === null ? [] : (await mountPointsOf(attachment.devno)).toReversed();
+  let writeErrors = false;
   for (const mountPoint of mountPoints) {
-    await unmountFileSystem(mountPoint, { signal: options.signal });
+    const unmounted = await unmountFileSystem(mountPoint, { signal: options.signal });
+    writeErrors ||= unmounted.writeErrors;
     await removeMountPoint(mountPoint, options);
   }
   await detachDevice(attachment, options);
-  return mountPoints;
+  return { mountPoints, writeErrors };
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The second half of creating an image: a file system in it, and files in that.
+import { findAttachment } from '../../attach/attachments.js';
+import type { RunDirectoryOption } from '../../attach/run-directory.js';
+import { checkNothingLost } from '../../attach/write-errors.js';
 import { readDescriptor } from '../../image/descriptor.js';
 import { PloopError } from '../../errors.js';
 import { findProgram } from '../../exec/find.js';
@@ -39,17 +42,35 @@ export async function formatImage(dir: string, options: FormatImageOptions): Pro
   const { type, label, from, signal, runDir } = options;
   const { size: sizeBytes } = await readDescriptor(dir);
   const fresh = await isFresh(dir);
+  const format = async (device: string): Promise<void> => {
+    const existing = fresh ? undefined : await readSuperblock(device);
+    if (existing !== undefined) throw new PloopError('EXISTS', `${dir} holds an ${existing.type} file system already`);
+    await makeFileSystem(device, { type, label, sizeBytes, fresh, signal });
+    if (from === undefined) return;
+    await withMountedDevice(device, (mountPoint) => populate(mountPoint, from, options), { type, runDir, signal });
+  };
   await withAttached(
     dir,
     async ({ device }) => {
-      const existing = fresh ? undefined : await readSuperblock(device);
-      if (existing !== undefined) throw new PloopError('EXISTS', `${dir} holds an ${existing.type} file system already`);
-      await makeFileSystem(device, { type, label, sizeBytes, fresh, signal });
-      if (from === undefined) return;
-      await withMountedDevice(device, (mountPoint) => populate(mountPoint, from, options), { type, runDir, signal });
+      await format(device).catch(async (error: unknown) => {
+        // A full host disk is seen inside the image as an input/output error.
+        throw (await lostWrites(dir, { runDir })) ?? error;
+      });
+      const lost = await lostWrites(dir, { runDir });
+      if (lost !== undefined) throw lost;
     },
     { runDir, signal },
   );
+}
+
+async function lostWrites(dir: string, options: RunDirectoryOption): Promise<unknown> {
+  const attachment = await findAttachment(dir, options);
+  return attachment === null
+    ? undefined
+    : checkNothingLost(attachment).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
 }
 
 /** Nothing was ever written: every block reads as zeros. */

@@ -7,6 +7,7 @@ import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
 import { readDescriptor } from '../../image/descriptor.js';
 import { mountFileSystem } from '../mount.js';
+import { syncFileSystem } from '../sync.js';
 import type { FileSystemType } from '../type.js';
 import { unmountFileSystem } from '../unmount.js';
 import { detachDevice, unmountAndDetach } from './detach.js';
@@ -67,7 +68,11 @@ export async function withMountedDevice<T>(
   try {
     const { mountPoint } = await mountFileSystem(device, place, options);
     return await finallyUndo(
-      () => work(mountPoint),
+      async () => {
+        const result = await work(mountPoint);
+        await syncFileSystem(mountPoint);
+        return result;
+      },
       () => unmountFileSystem(mountPoint),
     );
   } finally {

@@ -31,6 +31,8 @@ export interface UnmountedImage {
   /** Where it is still mounted, so that its device had to stay. */
   remaining: string[];
   detached: boolean;
+  /** The image refused writes: not all that was written to the file system is stored. */
+  writeErrors: boolean;
 }
 
 export async function unmountImage(target: string, options: UnmountImageOptions = {}): Promise<UnmountedImage> {
@@ -39,21 +41,20 @@ export async function unmountImage(target: string, options: UnmountImageOptions 
   if (mount !== undefined) return unmountOne(await attachmentOfMount(mount, options), path, options);
   const attachment = (await attachmentOfDevice(path, options)) ?? (await attachmentOfImage(target, options));
   if (attachment.live && (await mountPoints(attachment)).length === 0) throw notMounted(attachment);
-  const unmounted = await unmountAndDetach(attachment, options);
-  return result(attachment, { mountPoints: unmounted, remaining: [], detached: true });
+  return result(attachment, { ...(await unmountAndDetach(attachment, options)), remaining: [], detached: true });
 }
 
 /** One mount point of perhaps several: the device goes with the last. */
 async function unmountOne(attachment: Attachment, path: string, options: UnmountImageOptions): Promise<UnmountedImage> {
-  await unmountFileSystem(path, { signal: options.signal });
+  const { writeErrors } = await unmountFileSystem(path, { signal: options.signal });
   await removeMountPoint(path, options);
   const remaining = await mountPoints(attachment);
-  if (remaining.length > 0) return result(attachment, { mountPoints: [path], remaining, detached: false });
+  if (remaining.length > 0) return result(attachment, { mountPoints: [path], remaining, detached: false, writeErrors });
   await unmountAndDetach(attachment, options);
-  return result(attachment, { mountPoints: [path], remaining, detached: true });
+  return result(attachment, { mountPoints: [path], remaining, detached: true, writeErrors });
 }
 
-function result(attachment: Attachment, done: Pick<UnmountedImage, 'mountPoints' | 'remaining' | 'detached'>): UnmountedImage {
+function result(attachment: Attachment, done: Omit<UnmountedImage, 'attachment' | 'directory' | 'device'>): UnmountedImage {
   return { attachment: attachment.attachment, directory: attachment.directory, device: attachment.device, ...done };
 }
 
