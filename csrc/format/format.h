@@ -65,7 +65,7 @@ void pl_header_encode(const struct pl_header *hdr, void *page);
 int pl_header_decode(const void *page, struct pl_header *ret,
 		     struct pl_err *err);
 
-/* The newest valid of the two copies; *ret_slot is which (0 or 1). */
+/* The newest intact of the two copies; *ret_slot is which (0 or 1). */
 int pl_header_choose(const void *page_a, const void *page_b,
 		     struct pl_header *ret, unsigned *ret_slot,
 		     struct pl_err *err);

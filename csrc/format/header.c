@@ -132,24 +132,35 @@ static int corrupt(struct pl_err *err, const char *what, uint64_t value)
 			  (unsigned long long)value);
 }
 
+/* For people: a file that is not trusted must not steer their terminal. */
+static void printable(const char *name, char ret[FEATURE_NAME_SIZE])
+{
+	size_t n = strnlen(name, FEATURE_NAME_SIZE - 2);
+
+	for (size_t i = 0; i < n; i++)
+		ret[i] = (char)(name[i] >= ' ' && name[i] <= '~' ? name[i] :
+								   '?');
+	ret[n] = '\0';
+}
+
 /* Names the lowest unknown feature, as the file calls it (FMT-016). */
 static int unsupported(const void *page, uint64_t unknown, struct pl_err *err)
 {
 	unsigned bit = (unsigned)__builtin_ctzll(unknown);
-	const char *name = NULL, *entry;
+	char name[FEATURE_NAME_SIZE] = "unnamed";
+	const char *entry;
 
 	for (unsigned i = 0; i < FEATURE_NAMES; i++) {
 		entry = (const char *)page + H_FEATURE_NAMES +
 			i * FEATURE_NAME_SIZE;
 		if (entry[0] == FEATURE_KIND_INCOMPATIBLE &&
 		    (unsigned char)entry[1] == bit)
-			name = entry + 2;
+			printable(entry + 2, name);
 	}
 	return pl_err_set(err, PL_E_UNSUPPORTED_FEATURE, EOPNOTSUPP,
-			  "the layer needs the feature \"%.*s\" (bit %u), "
+			  "the layer needs the feature \"%s\" (bit %u), "
 			  "which this version does not know",
-			  (int)FEATURE_NAME_SIZE - 2, name ? name : "unnamed",
-			  bit);
+			  name, bit);
 }
 
 static bool region_ok(uint64_t off, uint64_t len)
@@ -253,22 +264,33 @@ int pl_header_decode(const void *page, struct pl_header *ret,
 	return validate(ret, err);
 }
 
+static bool intact(const void *page)
+{
+	return memcmp(page, MAGIC, 8) == 0 &&
+	       get32(page, H_CRC) == page_crc(page, H_CRC);
+}
+
+/*
+ * The newest intact copy counts and no other (FMT-013): an older one would
+ * be a way around a feature that the newer one names.
+ */
 int pl_header_choose(const void *page_a, const void *page_b,
 		     struct pl_header *ret, unsigned *ret_slot,
 		     struct pl_err *err)
 {
-	struct pl_header a, b;
+	bool a = intact(page_a), b = intact(page_b);
 	struct pl_err err_b;
-	int rc_a = pl_header_decode(page_a, &a, err);
-	int rc_b = pl_header_decode(page_b, &b, &err_b);
+	int rc;
 
-	if (rc_a < 0 && rc_b < 0) {
-		/* The more telling of the two. */
-		if (err && err->code == PL_E_NOT_AN_IMAGE)
-			*err = err_b;
-		return rc_a;
+	if (a || b) {
+		*ret_slot = !a || (b && get64(page_b, H_SEQUENCE) >
+						get64(page_a, H_SEQUENCE));
+		return pl_header_decode(*ret_slot ? page_b : page_a, ret, err);
 	}
-	*ret_slot = rc_a < 0 || (rc_b == 0 && b.sequence > a.sequence);
-	*ret = *ret_slot ? b : a;
-	return 0;
+	rc = pl_header_decode(page_a, ret, err);
+	pl_header_decode(page_b, ret, &err_b);
+	/* The more telling of the two. */
+	if (err && err->code == PL_E_NOT_AN_IMAGE)
+		*err = err_b;
+	return rc;
 }
