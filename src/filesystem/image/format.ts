@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The second half of creating an image: a file system in it, and files in that.
-import { findAttachment } from '../../attach/attachments.js';
-import type { RunDirectoryOption } from '../../attach/run-directory.js';
-import { checkNothingLost } from '../../attach/write-errors.js';
 import { readDescriptor } from '../../image/descriptor.js';
 import { PloopError } from '../../errors.js';
 import { findProgram } from '../../exec/find.js';
@@ -12,6 +9,7 @@ import { populate } from '../populate.js';
 import { checkSource, type Source } from '../source.js';
 import { checkFileSystemChoice, mkfsProgram, type FileSystemType } from '../type.js';
 import { readSuperblock } from '../usage.js';
+import { lostWrites } from './lost-writes.js';
 import { withAttached, withMountedDevice, type TemporaryOptions } from './temporary.js';
 
 export interface FormatImageOptions extends Omit<TemporaryOptions, 'readOnly'> {
@@ -54,23 +52,13 @@ export async function formatImage(dir: string, options: FormatImageOptions): Pro
     async ({ device }) => {
       await format(device).catch(async (error: unknown) => {
         // A full host disk is seen inside the image as an input/output error.
-        throw (await lostWrites(dir, { runDir })) ?? error;
+        throw (await lostWrites(dir, { runDir }).catch(() => undefined)) ?? error;
       });
       const lost = await lostWrites(dir, { runDir });
       if (lost !== undefined) throw lost;
     },
     { runDir, signal },
   );
-}
-
-async function lostWrites(dir: string, options: RunDirectoryOption): Promise<unknown> {
-  const attachment = await findAttachment(dir, options);
-  return attachment === null
-    ? undefined
-    : checkNothingLost(attachment).then(
-        () => undefined,
-        (error: unknown) => error,
-      );
 }
 
 /** Nothing was ever written: every block reads as zeros. */
