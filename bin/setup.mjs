@@ -37,8 +37,6 @@ const PACKAGES = [
   ['acl', 'test', 'access control lists of a populated file system'],
   ['libcap2-bin', 'test', 'file capabilities of a populated file system'],
   ['groff-base', 'test', 'checks the manual pages'],
-  ['acl', 'test', 'access control lists of a populated file system'],
-  ['libcap2-bin', 'test', 'file capabilities of a populated file system'],
 ];
 
 const root = realpathSync(join(dirname(fileURLToPath(import.meta.url)), '..'));

@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 
 const PARTS = ['c', 'unit', 'e2e'];
 /** What the kernel says when it has caught a defect of its own; tests that kill a daemon make file systems complain rightly. */
-const KERNEL_ALARM = /\b(BUG:|WARNING:|Oops|general protection|blocked for more than|soft lockup)/i;
+const KERNEL_ALARM = /\bBUG: |\bWARNING: |\bOops: |general protection fault|blocked for more than|soft lockup/;
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const chosen = process.argv.slice(2);
