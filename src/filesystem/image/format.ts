@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The second half of creating an image: a file system in it, and files in that.
+import { findAttachment } from '../../attach/attachments.js';
+import type { RunDirectoryOption } from '../../attach/run-directory.js';
+import { checkNothingLost } from '../../attach/write-errors.js';
 import { readDescriptor } from '../../image/descriptor.js';
 import { PloopError } from '../../errors.js';
 import { findProgram } from '../../exec/find.js';
@@ -9,7 +12,6 @@ import { populate } from '../populate.js';
 import { checkSource, type Source } from '../source.js';
 import { checkFileSystemChoice, mkfsProgram, type FileSystemType } from '../type.js';
 import { readSuperblock } from '../usage.js';
-import { lostWrites } from './lost-writes.js';
 import { withAttached, withMountedDevice, type TemporaryOptions } from './temporary.js';
 
 export interface FormatImageOptions extends Omit<TemporaryOptions, 'readOnly'> {
@@ -52,13 +54,17 @@ export async function formatImage(dir: string, options: FormatImageOptions): Pro
     async ({ device }) => {
       await format(device).catch(async (error: unknown) => {
         // A full host disk is seen inside the image as an input/output error.
-        throw (await lostWrites(dir, { runDir }).catch(() => undefined)) ?? error;
+        throw (await checkWrites(dir, { runDir }).catch((lost: unknown) => lost)) ?? error;
       });
-      const lost = await lostWrites(dir, { runDir });
-      if (lost !== undefined) throw lost;
+      await checkWrites(dir, { runDir });
     },
     { runDir, signal },
   );
+}
+
+async function checkWrites(dir: string, options: RunDirectoryOption): Promise<void> {
+  const attachment = await findAttachment(dir, options);
+  if (attachment !== null) await checkNothingLost(attachment);
 }
 
 /** Nothing was ever written: every block reads as zeros. */
