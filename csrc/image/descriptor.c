@@ -329,41 +329,66 @@ int descriptor_load(struct pl_dir *dir, struct pl_image_desc *ret,
 
 /* ---- writing ---- */
 
+/*
+ * Without memory jansson returns NULL; json_array_append_new() refuses NULL and
+ * json_pack() fails on it. Nothing may be left out silently: a shorter list
+ * would be a descriptor that forgets layers.
+ */
 static json_t *text_or_null(const char *text)
 {
 	return text[0] ? json_string(text) : json_null();
 }
 
+static json_t *give_up(json_t *list)
+{
+	json_decref(list);
+	return NULL;
+}
+
 static json_t *encode_layers(const struct pl_image_desc *desc)
 {
-	json_t *list = json_array();
+	json_t *list = json_array(), *v;
 
-	for (unsigned i = 0; i < desc->n_layers; i++)
-		json_array_append_new(
-			list, json_pack("{s:s, s:o, s:I}", "id",
-					desc->layers[i].id, "parent",
-					text_or_null(desc->layers[i].parent),
-					"size",
-					(json_int_t)desc->layers[i].size));
+	for (unsigned i = 0; list && i < desc->n_layers; i++) {
+		v = json_pack("{s:s, s:o, s:I}", "id", desc->layers[i].id,
+			      "parent", text_or_null(desc->layers[i].parent),
+			      "size", (json_int_t)desc->layers[i].size);
+		if (json_array_append_new(list, v) < 0)
+			return give_up(list);
+	}
 	return list;
 }
 
 static json_t *encode_snapshots(const struct pl_image_desc *desc)
 {
-	json_t *list = json_array();
+	json_t *list = json_array(), *v;
 
-	for (unsigned i = 0; i < desc->n_snapshots; i++) {
+	for (unsigned i = 0; list && i < desc->n_snapshots; i++) {
 		const struct pl_image_snapshot *s = &desc->snapshots[i];
 
-		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:o, s:o, s:s, s:b}", "id",
-					s->id, "layer", s->layer, "name",
-					text_or_null(s->name), "description",
-					text_or_null(s->description),
-					"created", s->created, "hidden",
-					s->hidden));
+		v = json_pack("{s:s, s:s, s:o, s:o, s:s, s:b}", "id", s->id,
+			      "layer", s->layer, "name", text_or_null(s->name),
+			      "description", text_or_null(s->description),
+			      "created", s->created, "hidden", s->hidden);
+		if (json_array_append_new(list, v) < 0)
+			return give_up(list);
 	}
 	return list;
+}
+
+/* jansson ignores some failed appends while dumping: read it back. */
+static char *dump(const json_t *root)
+{
+	char *text = json_dumps(root, JSON_INDENT(2));
+	json_t *back = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) :
+			      NULL;
+
+	if (!back || !json_equal(root, back)) {
+		free(text);
+		text = NULL;
+	}
+	json_decref(back);
+	return text;
 }
 
 static char *encode(const struct pl_image_desc *desc)
@@ -375,7 +400,7 @@ static char *encode(const struct pl_image_desc *desc)
 		"created", desc->created, "size", (json_int_t)desc->size,
 		"blockSize", (int)desc->block_size, "top", desc->top, "layers",
 		encode_layers(desc), "snapshots", encode_snapshots(desc));
-	char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+	char *text = root ? dump(root) : NULL;
 
 	json_decref(root);
 	return text;
@@ -397,9 +422,17 @@ static int write_text(struct pl_dir *dir, const char *text, struct pl_err *err)
 	pl_store_close(st);
 	if (rc == 0)
 		rc = dir->ops->rename(dir, DESCRIPTOR_NEW, DESCRIPTOR);
-	if (rc == 0)
-		rc = dir->ops->sync(dir, "");
-	return rc < 0 ? pl_err_sys(err, rc, "%s/" DESCRIPTOR, dir->path) : 0;
+	if (rc < 0)
+		return pl_err_sys(err, rc, "%s/" DESCRIPTOR, dir->path);
+	rc = dir->ops->sync(dir, "");
+	if (rc < 0) {
+		pl_err_sys(err, rc,
+			   "%s/" DESCRIPTOR " is replaced, but the host can't "
+			   "make that durable",
+			   dir->path);
+		return -ESTALE;
+	}
+	return 0;
 }
 
 int descriptor_store(struct pl_dir *dir, const struct pl_image_desc *desc,
@@ -420,11 +453,11 @@ int descriptor_commit(struct pl_image *img, struct pl_image_desc *next,
 {
 	int rc = descriptor_store(img->dir, next, err);
 
-	if (rc < 0) {
+	if (rc < 0 && rc != -ESTALE) {
 		descriptor_free(next);
 		return rc;
 	}
 	descriptor_free(&img->desc);
 	img->desc = *next;
-	return 0;
+	return rc;
 }

@@ -192,7 +192,7 @@ static int create_locked(struct pl_image *img,
 		rc = pl_err_sys(err, -ENOMEM, "descriptor");
 	else
 		rc = descriptor_store(img->dir, &img->desc, err);
-	if (rc < 0)
+	if (rc < 0 && rc != -ESTALE)
 		layer_file_unlink(img, layer.id);
 	return rc;
 }

@@ -102,8 +102,9 @@ int pl_image_open_chain(struct pl_image *img, const char *key, bool read_only,
  * Seals the top under a new, empty one. `live` is the open chain of an
  * attached image (engine paused), NULL when detached. ret_id: PL_ID_LEN + 1.
  * -prepare creates and syncs the new layer and may run before the pause.
- * -ESTALE (live only): the snapshot is taken, but this chain could not follow;
- * the process must end, so that another opens what was committed.
+ * -ESTALE: the snapshot is taken, but its durability is in doubt or the live
+ * chain could not follow; a process with a live chain must end, so that another
+ * opens what was committed.
  */
 int pl_image_snapshot_prepare(struct pl_image *img, struct pl_err *err);
 int pl_image_snapshot(struct pl_image *img, struct pl_chain *live,

@@ -23,7 +23,11 @@ struct pl_image {
 /* ---- descriptor.c ---- */
 int descriptor_load(struct pl_dir *dir, struct pl_image_desc *ret,
 		    struct pl_err *err);
-/* Replaces the descriptor atomically and durably: the commit point. */
+/*
+ * Replaces the descriptor atomically and durably: the commit point. -ESTALE: it
+ * is replaced, but a crash may bring the old one back; so no file that either
+ * of them names may be removed.
+ */
 int descriptor_store(struct pl_dir *dir, const struct pl_image_desc *desc,
 		     struct pl_err *err);
 void descriptor_free(struct pl_image_desc *desc);
@@ -38,8 +42,8 @@ struct pl_image_layer *descriptor_layer(const struct pl_image_desc *desc,
 					const char *id);
 struct pl_image_snapshot *descriptor_snapshot_of(const struct pl_image_desc *d,
 						 const char *layer_id);
-/* Commits a changed copy: on success it becomes the image's, on failure it is
- * freed. */
+/* Commits a changed copy: when replaced (0, -ESTALE) it becomes the image's,
+ * otherwise it is freed. */
 int descriptor_commit(struct pl_image *img, struct pl_image_desc *next,
 		      struct pl_err *err);
 void iso_now(char *ret, size_t size);

@@ -94,7 +94,7 @@ static int commit_snapshot(struct pl_image *img,
 		return pl_err_sys(err, rc, "snapshot");
 	}
 	rc = descriptor_commit(img, &next, err);
-	if (rc == 0)
+	if (rc == 0 || rc == -ESTALE)
 		img->prepared[0] = '\0';
 	return rc;
 }
@@ -328,11 +328,14 @@ int pl_image_switch(struct pl_image *img, const char *key, struct pl_err *err)
 		rc = descriptor_add_layer(&next, &layer);
 		memcpy(next.top, layer.id, sizeof(layer.id));
 		next.size = layer.size;
+		if (rc < 0)
+			descriptor_free(&next);
 	}
 	rc = rc < 0 ? pl_err_sys(err, rc, "switch") :
 		      descriptor_commit(img, &next, err);
 	if (rc < 0) {
-		layer_file_unlink(img, layer.id);
+		if (rc != -ESTALE)
+			layer_file_unlink(img, layer.id);
 		return rc;
 	}
 	layer_file_unlink(img, old);

@@ -127,7 +127,7 @@ static bool check_new_snapshot(struct explorer *ex, struct pl_image *img,
 			       const char *id)
 {
 	struct model *m = &ex->m;
-	uint32_t *values = calloc(m->sectors, sizeof(*values));
+	uint32_t *values = model_alloc(m->sectors, sizeof(*values));
 	bool fine;
 
 	for (uint64_t i = 0; i < m->sectors; i++)
@@ -183,7 +183,7 @@ static bool print_finding(void *arg, const struct pl_finding *f)
 	return true;
 }
 
-static bool check_state(struct explorer *ex, struct pl_dir *dir)
+bool explorer_check(struct explorer *ex, struct pl_dir *dir)
 {
 	struct pl_check_result res;
 	struct pl_image *img;
@@ -218,7 +218,7 @@ static void explore_one(struct explorer *ex, enum pl_crash how)
 	ex->states++;
 	if (is_new(ex, hash)) {
 		ex->distinct++;
-		ex->bad = !check_state(ex, dir);
+		ex->bad = !explorer_check(ex, dir);
 	}
 	pl_dir_close(dir);
 }

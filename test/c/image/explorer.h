@@ -26,6 +26,8 @@ struct explorer {
  * as needed. True when none violated the contract; else m.what says what.
  */
 bool explorer_run(struct explorer *ex, uint64_t want, uint64_t seed);
+/* Opens what a failure left in dir and compares it with what ex->m allows. */
+bool explorer_check(struct explorer *ex, struct pl_dir *dir);
 void explorer_fini(struct explorer *ex);
 
 #endif

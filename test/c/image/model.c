@@ -21,6 +21,16 @@ bool model_trouble(struct model *m, const char *fmt, ...)
 	return false;
 }
 
+void *model_alloc(size_t n, size_t size)
+{
+	size_t bytes = (n * size + 63) / 64 * 64;
+	void *p = aligned_alloc(64, bytes ? bytes : 64);
+
+	if (!p)
+		abort();
+	return memset(p, 0, bytes);
+}
+
 uint64_t model_random(struct model *m, uint64_t below)
 {
 	m->seed ^= m->seed << 13;
@@ -84,7 +94,7 @@ bool model_init(struct model *m, struct pl_dir *dir, uint32_t block_size,
 	m->max_snap = MODEL_SNAPSHOTS;
 	m->seed = seed * 2654435761u + 88172645463325252ull;
 	m->next_value = 1;
-	m->s = calloc(MODEL_MAX_SECTORS, sizeof(*m->s));
+	m->s = model_alloc(MODEL_MAX_SECTORS, sizeof(*m->s));
 	settle(m);
 	if (pl_image_create(dir, &p, &err) < 0)
 		return model_trouble(m, "create: %s", err.msg);
@@ -306,7 +316,7 @@ static bool op_snapshot(struct model *m)
 	memcpy(m->top, pl_image_desc(m->img)->top, sizeof(m->top));
 	m->busy = MODEL_IDLE;
 	s->sectors = m->sectors;
-	s->values = calloc(m->sectors, sizeof(*s->values));
+	s->values = model_alloc(m->sectors, sizeof(*s->values));
 	for (uint64_t i = 0; i < m->sectors; i++)
 		s->values[i] = m->s[i].value;
 	m->n_snap++;
@@ -334,6 +344,7 @@ static bool op_switch(struct model *m)
 		m->s[i].value = s->values[i];
 	settle(m);
 	pl_image_close(m->img);
+	m->img = NULL;
 	return check_closed(m) && open_image(m);
 }
 
@@ -341,13 +352,15 @@ static bool op_delete(struct model *m)
 {
 	struct pl_err err;
 	unsigned i;
+	int rc;
 
 	if (!m->n_snap)
 		return true;
 	i = (unsigned)model_random(m, m->n_snap);
-	if (pl_chain_close(m->ch, &err) < 0)
-		return model_trouble(m, "close: %s", err.msg);
+	rc = pl_chain_close(m->ch, &err);
 	m->ch = NULL;
+	if (rc < 0)
+		return model_trouble(m, "close: %s", err.msg);
 	settle(m);
 	m->busy = MODEL_DELETE;
 	m->target = &m->snap[i];
@@ -357,6 +370,7 @@ static bool op_delete(struct model *m)
 	free(m->snap[i].values);
 	m->snap[i] = m->snap[--m->n_snap];
 	pl_image_close(m->img);
+	m->img = NULL;
 	return check_closed(m) && open_image(m);
 }
 
@@ -411,6 +425,24 @@ static bool op_compact(struct model *m)
 bool model_verify_all(struct model *m)
 {
 	return verify_whole(m, m->ch, m->sectors, NULL);
+}
+
+bool model_do(struct model *m, enum model_op op)
+{
+	static bool (*const ops[MODEL_OPS])(struct model *m) = {
+		[MODEL_OP_WRITE] = op_write,
+		[MODEL_OP_ZERO] = op_zero,
+		[MODEL_OP_DISCARD] = op_discard,
+		[MODEL_OP_FLUSH] = flush,
+		[MODEL_OP_SNAPSHOT] = op_snapshot,
+		[MODEL_OP_SWITCH] = op_switch,
+		[MODEL_OP_DELETE] = op_delete,
+		[MODEL_OP_GROW] = op_grow,
+		[MODEL_OP_COMPACT] = op_compact,
+		[MODEL_OP_CLOSE] = op_reopen,
+	};
+
+	return ops[op](m);
 }
 
 bool model_step(struct model *m)

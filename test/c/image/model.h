@@ -63,6 +63,27 @@ void model_fini(struct model *m);
 /* "format" into m->what; always false. */
 bool model_trouble(struct model *m, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/*
+ * Memory of the test itself: zeroed, never NULL, and not counted by the loop
+ * over failed allocations (memory_test.c).
+ */
+void *model_alloc(size_t n, size_t size);
+
+enum model_op {
+	MODEL_OP_WRITE,
+	MODEL_OP_ZERO,
+	MODEL_OP_DISCARD,
+	MODEL_OP_FLUSH,
+	MODEL_OP_SNAPSHOT,
+	MODEL_OP_SWITCH,
+	MODEL_OP_DELETE,
+	MODEL_OP_GROW,
+	MODEL_OP_COMPACT,
+	MODEL_OP_CLOSE, /* and open again */
+	MODEL_OPS,
+};
+/* This operation with random arguments; false = it failed, see m->what. */
+bool model_do(struct model *m, enum model_op op);
 /* One random operation with its check; false = see m->what. */
 bool model_step(struct model *m);
 /* Compares the whole disk, and checks the image when it is closed. */
