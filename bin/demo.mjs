@@ -18,9 +18,14 @@ const image = join(base, 'vz/private', CTID, 'root.hdd');
 const env = { ...process.env, PLOOP_VZ_ROOT: join(base, 'vz'), PLOOP_RUN_DIR: join(base, 'run') };
 const execFileAsync = promisify(execFile);
 
+let interrupted = false;
+let running;
+
 /** Runs one of our commands and returns its output. */
 async function command(program, ...args) {
-  const { stdout } = await execFileAsync(process.execPath, [join(here, `${program}.js`), ...args], { env, maxBuffer: 64 * MIB });
+  const done = execFileAsync(process.execPath, [join(here, `${program}.js`), ...args], { env, maxBuffer: 64 * MIB });
+  running = done.child;
+  const { stdout } = await done;
   return stdout.trim();
 }
 
@@ -36,6 +41,7 @@ function mib(bytes) {
 }
 
 async function step(title, work) {
+  if (interrupted) throw new Error('interrupted');
   const start = performance.now();
   const figure = await work();
   const tookMs = Math.round(performance.now() - start);
@@ -124,15 +130,17 @@ if (process.getuid() !== 0) {
   process.stderr.write('npm start: containers, mounts and loop devices need root. Start it as root.\n');
   process.exit(18);
 }
-const stop = () => {
-  process.stderr.write('\nInterrupted: cleaning up.\n');
-  void cleanUp().then(() => process.exit(130));
+// The command that runs gets the signal too, cleans up after itself and fails; then everything else is undone.
+const stop = (signal) => {
+  if (!interrupted) process.stderr.write('\nInterrupted: cleaning up.\n');
+  if (!interrupted) running?.kill(signal);
+  interrupted = true;
 };
-process.once('SIGINT', stop).once('SIGTERM', stop);
+process.on('SIGINT', stop).on('SIGTERM', stop);
 try {
   await mainJob();
 } catch (error) {
-  process.stderr.write(error.stderr || `${error.message ?? error}\n`);
-  process.exitCode = 1;
+  if (!interrupted) process.stderr.write(error.stderr || `${error.message ?? error}\n`);
+  process.exitCode = interrupted ? 130 : 1;
 }
 await cleanUp();
