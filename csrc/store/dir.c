@@ -94,8 +94,11 @@ static int host_open(struct pl_dir *dir, const char *name, unsigned flags,
 	int direct_fd = -1, fd, rc;
 	struct stat sb;
 
+	/* Not to wait in front of a pipe that somebody put there. */
 	fd = open_beneath(h->fd, name,
-			  how | (flags & PL_OPEN_CREATE ? O_CREAT | O_EXCL : 0));
+			  how | O_NONBLOCK |
+				  (flags & PL_OPEN_CREATE ? O_CREAT | O_EXCL :
+							    0));
 	if (fd < 0)
 		return open_error(dir, name, fd, err);
 	if (fstat(fd, &sb) < 0 || !S_ISREG(sb.st_mode)) {
@@ -104,6 +107,7 @@ static int host_open(struct pl_dir *dir, const char *name, unsigned flags,
 				  "%s/%s is not a regular file", dir->path,
 				  name);
 	}
+	fcntl(fd, F_SETFL, 0);
 	if (flags & PL_OPEN_DIRECT) {
 		direct_fd = open_beneath(h->fd, name, how | O_DIRECT);
 		if (direct_fd < 0 && direct_fd != -EINVAL) {

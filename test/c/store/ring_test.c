@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The file store through io_uring, from coroutines. */
+#include <errno.h>
+
+#include "base/co.h"
+#include "base/loop.h"
+#include "store/store.h"
+#include "scratch.h"
+#include "tap.h"
+
+#define JOBS 16
+#define PART 65536
+
+static struct pl_err err;
+static char buf[JOBS * PART] __attribute__((aligned(4096)));
+
+static struct pl_store *fresh(struct pl_dir **dir, const char *name,
+			      unsigned flags, struct pl_loop *loop)
+{
+	struct pl_store *st = NULL;
+
+	if (pl_dir_open(dir, scratch(), 0, loop, &err) < 0 ||
+	    (*dir)->ops->open(*dir, name,
+			      PL_OPEN_WRITE | PL_OPEN_CREATE | flags, &st,
+			      &err) < 0)
+		printf("# %s\n", err.msg);
+	for (size_t i = 0; i < sizeof(buf); i++)
+		buf[i] = (char)(i * 31 + i / 4096 + 1);
+	return st;
+}
+
+static bool all_zero(const char *p, size_t n)
+{
+	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
+}
+
+struct job {
+	struct pl_loop *loop;
+	struct pl_store *st;
+	unsigned started, ended;
+	bool fine;
+};
+
+/* Writes its part, punches some of it, reads it back. */
+static bool one_part(struct pl_store *st, uint64_t off)
+{
+	char *mine = NULL;
+	bool fine;
+
+	if (posix_memalign((void **)&mine, 4096, PART) != 0)
+		return false;
+	fine = pl_store_write(st, buf + off, PART, off, 0) == 0 &&
+	       pl_store_sync(st) == 0 &&
+	       pl_store_punch(st, off + 4096, 4096) == 0 &&
+	       pl_store_read(st, mine, PART, off, 0) == 0 &&
+	       memcmp(mine, buf + off, 4096) == 0 &&
+	       all_zero(mine + 4096, 4096) &&
+	       memcmp(mine + 8192, buf + off + 8192, PART - 8192) == 0 &&
+	       pl_store_read(st, mine, 8192, 1 << 30, 0) == 0 &&
+	       all_zero(mine, 8192);
+	free(mine);
+	return fine;
+}
+
+static void work(void *arg)
+{
+	struct job *job = arg;
+
+	job->fine &= one_part(job->st, (uint64_t)job->started++ * PART);
+	if (++job->ended == JOBS)
+		pl_loop_stop(job->loop);
+}
+
+static void many(const char *name, unsigned flags)
+{
+	struct job job = { .fine = true };
+	struct pl_dir *dir;
+
+	require(pl_loop_new(&job.loop, 8, &err) == 0);
+	job.st = fresh(&dir, name, flags, job.loop);
+	require(job.st);
+	for (unsigned i = 0; i < JOBS; i++)
+		pl_co_start(work, &job);
+	is_int(pl_loop_run(job.loop), 0);
+	is_int(job.ended, JOBS);
+	ok(job.fine);
+	pl_store_close(job.st);
+	pl_dir_close(dir);
+	pl_loop_free(job.loop);
+}
+
+pl_test("reads, writes, syncs and punches, many at a time")
+{
+	many("buffered", 0);
+}
+
+pl_test("does so with direct I/O")
+{
+	many("direct", PL_OPEN_DIRECT);
+}
+
+struct failing {
+	struct pl_loop *loop;
+	struct pl_store *st;
+	int res;
+};
+
+static void write_read_only(void *arg)
+{
+	struct failing *f = arg;
+
+	f->res = pl_store_write(f->st, buf, 4096, 0, 0);
+	pl_loop_stop(f->loop);
+}
+
+pl_test("hands on the kernel's error")
+{
+	struct failing f = { .res = 0 };
+	struct pl_dir *dir;
+
+	require(pl_loop_new(&f.loop, 8, &err) == 0);
+	pl_store_close(fresh(&dir, "ro", 0, f.loop));
+	require(dir->ops->open(dir, "ro", 0, &f.st, &err) == 0);
+	pl_co_start(write_read_only, &f);
+	is_int(pl_loop_run(f.loop), 0);
+	is_int(f.res, -EBADF);
+	pl_store_close(f.st);
+	pl_dir_close(dir);
+	pl_loop_free(f.loop);
+}
+
+pl_test("outside of a coroutine it blocks, loop or not")
+{
+	struct pl_store *st;
+	struct pl_loop *loop;
+	struct pl_dir *dir;
+
+	require(pl_loop_new(&loop, 8, &err) == 0);
+	st = fresh(&dir, "outside", 0, loop);
+	require(st);
+	ok(one_part(st, 0));
+	pl_store_close(st);
+	pl_dir_close(dir);
+	pl_loop_free(loop);
+}
+
+int main(void)
+{
+	int status = pl_tap_main();
+
+	pl_co_trim();
+	return status;
+}
