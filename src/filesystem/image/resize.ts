@@ -62,19 +62,33 @@ type Done = Pick<ResizedImage, 'grown' | 'mountPoint'>;
 
 async function resizeDetached(dir: string, sizeBytes: number, options: ResizeImageOptions): Promise<Done> {
   const { runDir, signal } = options;
+  if (signal?.aborted === true) throw new PloopError('INTERRUPTED', `interrupted before ${dir} was resized`);
   await whileDetached(dir, () => native.resize(dir, sizeBytes), { runDir, doing: 'resizing' });
-  return withAttached(
-    dir,
-    async ({ device }) => {
-      const type = (await readSuperblock(device))?.type ?? null;
-      if (type === 'ext4') await growFileSystem(device, { type, signal });
-      if (type === 'xfs') {
-        await withMountedDevice(device, (mountPoint) => growFileSystem(device, { type, mountPoint, signal }), { type, runDir, signal });
-      }
-      return { grown: type, mountPoint: null };
-    },
-    { runDir, signal },
-  );
+  const grow = async (device: string): Promise<Done> => {
+    const type = (await readSuperblock(device))?.type ?? null;
+    if (type === 'ext4') await growFileSystem(device, { type, signal });
+    if (type === 'xfs') {
+      await withMountedDevice(device, (mountPoint) => growFileSystem(device, { type, mountPoint, signal }), { type, runDir, signal });
+    }
+    return { grown: type, mountPoint: null };
+  };
+  return withAttached(dir, ({ device }) => grow(device), { runDir, signal }).catch((error: unknown) => {
+    throw halfDone(dir, sizeBytes, error);
+  });
+}
+
+/** The disk has grown and the file system has not: harmless, but to be known. */
+function halfDone(dir: string, sizeBytes: number, error: unknown): unknown {
+  if (!(error instanceof PloopError)) return error;
+  const { code, message, details } = error;
+  return new PloopError(code, `the disk has ${formatSize(sizeBytes)} now, but its file system was not grown: ${message}`, {
+    hint: `${error.hint === undefined ? '' : `${error.hint} Then `}complete it with: ploop resize ${resolve(dir)} --size ${sizeBytes}`.replace(
+      /^c/,
+      'C',
+    ),
+    details,
+    cause: error,
+  });
 }
 
 async function resizeAttached(attachment: Attachment, sizeBytes: number, options: ResizeImageOptions): Promise<Done> {
