@@ -149,7 +149,9 @@ export async function attachedError(dir: string, attachment: Attachment, doing: 
   const where = attachment.device === null ? '' : ` as ${attachment.device}`;
   const mounted = mountPoints.length === 0 ? '' : `, mounted on ${mountPoints.join(', ')}`;
   const message = `${what} is attached${where} (ploopd pid ${attachment.keeper}, since ${attachment.since})${mounted}; ${doing} needs it detached`;
-  const hint = mountPoints.length === 0 ? `Detach it first: ploop detach ${dir}` : `Unmount it first: ploop umount ${mountPoints[0]}`;
-  const { device, keeper, since } = attachment;
+  const { device, keeper, since, snapshot } = attachment;
+  const which = snapshot === null ? '' : ` --snapshot ${snapshot.slice(0, 8)}`;
+  const hint =
+    mountPoints.length === 0 ? `Detach it first: ploop detach ${dir}${which}` : `Unmount it first: ploop umount ${mountPoints[0]}`;
   return new PloopError('ATTACHED', message, { hint, details: { device, mountPoints, keeper, since } });
 }

@@ -7,7 +7,8 @@ import { isErrorCode, PloopError } from '../errors.js';
 import { run } from '../exec/run.js';
 import { checkOptions, checkPath } from '../native/arguments.js';
 import { nativeFile } from '../native/binding.js';
-import { findAttachment, type Attachment } from './attachments.js';
+import { attachmentsOf, findAttachment, type Attachment } from './attachments.js';
+import { attachedError } from './operations.js';
 import { runDirectory, type RunDirectoryOption } from './run-directory.js';
 import { usersOfDevice, usersSentence } from './users.js';
 
@@ -58,8 +59,15 @@ async function startDaemon(dir: string, args: readonly string[], options: Attach
     const ours = error instanceof PloopError && error.code === 'DAEMON' && options.signal?.aborted === true;
     const left = ours ? await findAttachment(dir, { runDir: options.runDir }).catch(() => null) : null;
     if (left !== null) await detachAttachment(left, { runDir: options.runDir }).catch(() => undefined);
+    if (error instanceof PloopError && error.code === 'BUSY') throw await busyError(dir, error, options);
     throw ours ? new PloopError('INTERRUPTED', `attaching ${resolve(dir)} was interrupted`, { cause: error }) : error;
   }
+}
+
+/** Busy with a snapshot of it, say: then who holds it, and the way out. */
+async function busyError(dir: string, error: PloopError, options: RunDirectoryOption): Promise<PloopError> {
+  const holder = (await attachmentsOf(dir, { runDir: options.runDir })).find((one) => one.live);
+  return holder === undefined ? error : attachedError(dir, holder, 'attaching');
 }
 
 interface AttachReply {

@@ -152,6 +152,9 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an attached image', () => {
     await expect(write(shown.device, 0, Buffer.alloc(4096))).rejects.toThrow();
     const plain = await ploop('detach', dir);
     expect(plain).toMatchObject({ status: 12, stderr: expect.stringContaining('give --snapshot or --all') as string });
+    const top = await ploop('attach', dir);
+    expect(top.status).toBe(11);
+    expect(top.stderr).toMatch(/snapshot [0-9a-f]{8} of .* is attached as [\s\S]*ploop detach .* --snapshot [0-9a-f]{8}/);
     expect((await ploop('detach', dir, '--snapshot', 'kept')).status).toBe(0);
   });
 

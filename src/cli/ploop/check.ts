@@ -27,14 +27,24 @@ async function check(ctx: Context, args: ParsedArguments): Promise<number> {
 }
 
 function render(directory: string, found: NativeCheckResult): string {
-  const read = `${found.layers} ${found.layers === 1 ? 'layer' : 'layers'}, ${found.mapPages} map pages, ${found.clusters} clusters, ${found.journalRecords} journal records`;
-  const leftovers =
-    found.leftovers === 0 ? '' : `\n${found.leftovers} leftover files of interrupted commands; the next command that writes removes them`;
+  const counts = [
+    count(found.layers, 'layer'),
+    count(found.mapPages, 'map page'),
+    count(found.clusters, 'cluster'),
+    count(found.journalRecords, 'journal record'),
+  ];
+  const read = counts.join(', ');
+  const left = `${count(found.leftovers, 'file')} of an interrupted command left over; the next command that changes the image cleans up`;
+  const leftovers = found.leftovers === 0 ? '' : `\n${left}`;
   if (found.findingsTotal === 0) return `${directory} is clean: ${read}${leftovers}`;
   const hidden = found.findingsTotal - found.findings.length;
   const lines = found.findings.map(findingLine);
   if (hidden > 0) lines.push(`… and ${hidden} more`);
-  return `${lines.join('\n')}\n${directory} is damaged: ${found.findingsTotal} findings in ${read}${leftovers}`;
+  return `${lines.join('\n')}\n${directory} is damaged: ${count(found.findingsTotal, 'finding')} in ${read}${leftovers}`;
+}
+
+function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? '' : 's'}`;
 }
 
 function findingLine(finding: NativeFinding): string {

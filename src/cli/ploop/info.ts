@@ -45,9 +45,14 @@ function fileSystemText(image: ImageDescription, fileSystem: ImageFileSystem | n
   return `${fileSystem.type}: ${formatSize(usedBytes)} used, ${formatSize(freeBytes)} free of ${formatSize(totalBytes)}${when}`;
 }
 
+/** Metadata of image and file system; not worth an effort. */
+const SMALL_BYTES = 2 ** 20;
+
 function reclaimableText(image: ImageDescription, bytes: number): string {
   const held = image.snapshots.length;
-  if (held > 0) return `at most ${formatSize(bytes)}, part of it by deleting ${held === 1 ? 'the snapshot' : 'snapshots'}`;
+  if (held > 0 && bytes >= SMALL_BYTES)
+    return `at most ${formatSize(bytes)}, part of it by deleting ${held === 1 ? 'the snapshot' : 'snapshots'}`;
+  if (bytes < SMALL_BYTES) return 'next to nothing';
   return `at most ${formatSize(bytes)}, by: ploop compact ${image.directory}`;
 }
 
