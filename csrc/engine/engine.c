@@ -5,6 +5,10 @@
  * STATES of a request
  *   submitted --slot free, not paused--> running (a coroutine) --> done
  *   submitted --otherwise--> waiting (FIFO) --> running
+ *   running --host full, PL_ON_FULL_PAUSE--> full --retry--> running
+ *
+ * While the host is full one request tries again from time to time; the others
+ * wait for its success. Repeating is safe: every request is idempotent.
  */
 #include "engine/engine.h"
 
@@ -19,6 +23,7 @@
 
 #define INFLIGHT_MAX 256u
 #define COROUTINES_KEPT 16u
+#define FULL_RETRY_MS 250u
 
 struct pl_engine {
 	struct pl_chain *chain;
@@ -26,7 +31,9 @@ struct pl_engine {
 	struct pl_req *head, **tail; /* waiting */
 	unsigned inflight;
 	bool paused;
-	struct pl_waitq drained;
+	enum pl_on_full on_full;
+	bool probing; /* a request is trying whether there is room again */
+	struct pl_waitq drained, room;
 	struct pl_engine_stats stats;
 };
 
@@ -97,15 +104,57 @@ static void finish(struct pl_engine *eng, struct pl_req *req, int res)
 	start_waiting(eng);
 }
 
-static void run_request(void *arg)
+static int execute_durably(struct pl_engine *eng, const struct pl_req *req)
 {
-	struct pl_req *req = arg;
-	struct pl_engine *eng = req->engine;
 	int res = execute(eng->chain, req);
 
 	if (res == 0 && req->flags & PL_REQ_FUA && req->op != PL_REQ_READ &&
 	    req->op != PL_REQ_FLUSH)
 		res = pl_chain_flush(eng->chain);
+	return res;
+}
+
+static bool host_full(const struct pl_engine *eng, int res)
+{
+	return (res == -ENOSPC || res == -EDQUOT) &&
+	       eng->on_full == PL_ON_FULL_PAUSE;
+}
+
+/* Waits for room, then runs the request again, until it is not short of it. */
+static int retry_when_room(struct pl_engine *eng, const struct pl_req *req)
+{
+	int res = -ENOSPC;
+
+	eng->stats.full++;
+	while (host_full(eng, res)) {
+		if (eng->probing) {
+			pl_waitq_wait(&eng->room);
+		} else {
+			eng->probing = true;
+			pl_loop_sleep_ms(eng->loop, FULL_RETRY_MS);
+			eng->probing = false;
+		}
+		res = execute_durably(eng, req);
+		/* Whatever came of it, another may try now. */
+		if (host_full(eng, res))
+			pl_waitq_wake_one(&eng->room);
+		else
+			pl_waitq_wake_all(&eng->room);
+	}
+	eng->stats.full--;
+	return res;
+}
+
+static void run_request(void *arg)
+{
+	struct pl_req *req = arg;
+	struct pl_engine *eng = req->engine;
+	int res = execute_durably(eng, req);
+
+	if (host_full(eng, res)) {
+		eng->stats.full_events += eng->stats.full == 0;
+		res = retry_when_room(eng, req);
+	}
 	finish(eng, req, res);
 }
 
@@ -169,6 +218,18 @@ void pl_engine_resume(struct pl_engine *eng)
 	assert(eng->paused);
 	eng->paused = false;
 	start_waiting(eng);
+}
+
+void pl_engine_set_on_full(struct pl_engine *eng, enum pl_on_full on_full)
+{
+	eng->on_full = on_full;
+	if (on_full == PL_ON_FULL_ERROR)
+		pl_waitq_wake_all(&eng->room);
+}
+
+enum pl_on_full pl_engine_on_full(const struct pl_engine *eng)
+{
+	return eng->on_full;
 }
 
 uint64_t pl_engine_size(const struct pl_engine *eng)

@@ -53,6 +53,14 @@ struct pl_engine_stats {
 		uint64_t requests, bytes, errors, ns;
 	} op[PL_REQ_OPS];
 	uint32_t inflight, inflight_max;
+	uint32_t full; /* requests that wait for room on the host */
+	uint64_t full_events; /* how often the host was found full */
+};
+
+/* What happens to a write when the host's file system is full. */
+enum pl_on_full {
+	PL_ON_FULL_PAUSE, /* it waits until there is room */
+	PL_ON_FULL_ERROR, /* it fails with -ENOSPC */
 };
 
 /* Takes over chain (closes it in pl_engine_close()). */
@@ -74,6 +82,13 @@ void pl_engine_stats(const struct pl_engine *eng, struct pl_engine_stats *ret);
  */
 void pl_engine_pause(struct pl_engine *eng);
 void pl_engine_resume(struct pl_engine *eng);
+
+/*
+ * PL_ON_FULL_PAUSE at first. ERROR lets what waits now fail, too, which is the
+ * way out of an image that can't be detached because it is full.
+ */
+void pl_engine_set_on_full(struct pl_engine *eng, enum pl_on_full on_full);
+enum pl_on_full pl_engine_on_full(const struct pl_engine *eng);
 
 /* The chain, for maintenance coroutines while paused. */
 struct pl_chain *pl_engine_chain(struct pl_engine *eng);
