@@ -2,13 +2,17 @@
 /* The image of an attachment that begins: see openimage.h. */
 #include "ploopd/openimage.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ploopd/clock.h"
+#include "ploopd/fds.h"
 #include "ploopd/rundir.h"
 #include "ploopd/state.h"
 #include "store/store.h"
@@ -42,57 +46,165 @@ static int fill_folder(struct pl_attachment *att, const char *run_dir,
 	return 0;
 }
 
-/*
- * The lock is taken. By an attachment of the top? Then att->folder is it.
- * *ret_dead: it was attached, and its processes are gone.
- */
-static bool held_by_attachment(struct pl_dir *dir, struct pl_attachment *att,
-			       const char *run_dir, bool *ret_dead)
-{
-	struct pl_attachment top = *att;
-	struct pl_image *img;
-	struct pl_err err;
+/* ---- the image's lock ---- */
 
-	*ret_dead = false;
-	if (pl_image_open(&img, dir, PL_IMAGE_NO_LOCK, NULL, &err) < 0)
-		return false;
-	snprintf(top.id, sizeof(top.id), "%s", pl_image_desc(img)->id);
-	pl_image_close(img);
-	if (pl_rundir_file(top.folder, run_dir, top.id) < 0)
-		return false;
-	if (pl_rundir_live(top.folder)) {
-		*att = top;
-		return true;
+/*
+ * Attachments of one image share its lock: a snapshot may be attached while
+ * the top is, and the other way round. The newcomer gets a duplicate of the
+ * descriptor that holds it, so the lock lasts until the last one is gone, and
+ * commands that change layers stay out all the time.
+ */
+static int duplicate_lock(int pid, const struct pl_dir *dir)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0), fd = -1;
+	char path[PATH_MAX];
+	struct stat a, b;
+
+	if (pidfd >= 0)
+		fd = (int)syscall(SYS_pidfd_getfd, pidfd, PL_FD_IMAGE_LOCK, 0);
+	if (pidfd >= 0)
+		close(pidfd);
+	if (fd < 0)
+		return -errno;
+	/* The process may be another one by now. */
+	snprintf(path, sizeof(path), "%s/lock", dir->path);
+	if (fstat(fd, &a) < 0 || stat(path, &b) < 0 || a.st_ino != b.st_ino ||
+	    a.st_dev != b.st_dev) {
+		close(fd);
+		return -ESRCH;
 	}
-	*ret_dead = access(top.folder, F_OK) == 0;
-	return false;
+	return fd;
 }
 
-static int lock_image(struct pl_image **ret, struct pl_dir *dir,
-		      struct pl_attachment *att, const char *run_dir,
-		      struct pl_failure *f)
+static bool is_exclusive(int fd)
+{
+	char path[64], line[256];
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = !strncmp(line, "lock:", 5) && strstr(line, "FLOCK") &&
+			strstr(line, "WRITE");
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static int borrow_from(const char *folder, const struct pl_dir *dir,
+		       bool exclusive)
+{
+	struct pl_state st;
+	int fd;
+
+	if (!pl_rundir_live(folder) || pl_state_read(folder, &st) < 0)
+		return -ESRCH;
+	fd = duplicate_lock(st.keeper, dir);
+	if (fd < 0 && st.worker > 0)
+		fd = duplicate_lock(st.worker, dir);
+	if (fd >= 0 && exclusive && !is_exclusive(fd)) {
+		close(fd);
+		return -EBUSY;
+	}
+	return fd;
+}
+
+/* From any attachment of this image; -errno when there is none. */
+static int borrow(const char *run_dir, const char *image,
+		  const struct pl_dir *dir, bool exclusive)
+{
+	DIR *d = opendir(run_dir);
+	char folder[PATH_MAX];
+	struct dirent *de;
+	int fd = -ESRCH;
+
+	while (d && fd < 0 && (de = readdir(d)) != NULL)
+		if (!strncmp(de->d_name, image, PL_ID_LEN) &&
+		    pl_rundir_file(folder, run_dir, de->d_name) == 0)
+			fd = borrow_from(folder, dir, exclusive);
+	if (d)
+		closedir(d);
+	return fd;
+}
+
+struct locking {
+	struct pl_dir *dir;
+	struct pl_attachment *att;
+	const char *run_dir;
+	bool snapshot; /* wanted */
+	struct pl_failure *f;
+};
+
+/*
+ * Somebody has the lock, so the image is opened without. 0 with the borrowed
+ * lock in *ret_fd; -EAGAIN: try again soon; otherwise f is set.
+ */
+static int share_lock(struct locking *l, struct pl_image **ret, int *ret_fd)
+{
+	unsigned flags = PL_IMAGE_NO_LOCK |
+			 (l->att->read_only ? 0 : PL_IMAGE_WRITE);
+	struct pl_attachment top = *l->att;
+	struct pl_image *img;
+	struct pl_err err;
+	bool dead;
+
+	if (pl_image_open(&img, l->dir, PL_IMAGE_NO_LOCK, NULL, &err) < 0)
+		return -EBUSY;
+	memcpy(top.id, pl_image_desc(img)->id, PL_ID_LEN + 1);
+	pl_image_close(img);
+	if (pl_rundir_file(top.folder, l->run_dir, top.id) < 0)
+		return -EBUSY;
+	if (!l->snapshot && pl_rundir_live(top.folder))
+		return pl_attached_error(&top, l->f);
+	dead = access(top.folder, F_OK) == 0 && !pl_rundir_live(top.folder);
+	*ret_fd = borrow(l->run_dir, top.id, l->dir, !l->att->read_only);
+	if (*ret_fd < 0)
+		return dead ? -EAGAIN : -EBUSY;
+	return pl_image_open(ret, l->dir, flags, NULL, &l->f->err);
+}
+
+/*
+ * A snapshot takes the lock exclusively where it can, although it only reads:
+ * then the top can be attached beside it. A read-only top shares the lock
+ * with other hosts.
+ */
+static int open_locked(struct locking *l, const char *who,
+		       struct pl_image **ret)
+{
+	int rc = -EROFS;
+
+	if (!l->att->read_only || l->snapshot)
+		rc = pl_image_open(ret, l->dir, PL_IMAGE_WRITE, who,
+				   &l->f->err);
+	if (l->att->read_only && (rc == -EROFS || rc == -EACCES))
+		rc = pl_image_open(ret, l->dir, 0, who, &l->f->err);
+	return rc;
+}
+
+static int lock_image(struct locking *l, struct pl_image **ret, int *ret_fd)
 {
 	uint64_t end = pl_now_ms() + DRAIN_MS;
 	char who[200], host[65] = "";
-	bool dead;
 	int rc;
 
 	gethostname(host, sizeof(host) - 1);
 	snprintf(who, sizeof(who), "ploopd on %s, attached by pid %d", host,
 		 (int)getpid());
 	for (;;) {
-		rc = pl_image_open(ret, dir,
-				   att->read_only ? 0 : PL_IMAGE_WRITE, who,
-				   &f->err);
-		if (rc == 0 || f->err.code != PL_E_BUSY)
+		rc = open_locked(l, who, ret);
+		if (rc == 0)
+			*ret_fd = pl_dir_lock_fd(l->dir);
+		if (rc == 0 || l->f->err.code != PL_E_BUSY)
 			return rc;
-		if (held_by_attachment(dir, att, run_dir, &dead))
-			return pl_attached_error(att, f);
-		if (!dead || pl_now_ms() > end)
+		rc = share_lock(l, ret, ret_fd);
+		if (rc != -EAGAIN || pl_now_ms() > end)
 			return rc;
 		pl_sleep_ms(10);
 	}
 }
+
+/* ---- what is to be attached ---- */
 
 static int choose(struct pl_image *img, const struct pl_attach_options *opt,
 		  struct pl_attachment *att, struct pl_failure *f)
@@ -126,6 +238,7 @@ int pl_open_for_attach(const struct pl_attach_options *opt,
 	char run_dir[PATH_MAX];
 	struct pl_image *img;
 	struct pl_dir *dir;
+	struct locking l;
 	int rc;
 
 	if (geteuid() != 0)
@@ -144,12 +257,12 @@ int pl_open_for_attach(const struct pl_attach_options *opt,
 		rc = pl_dir_open(&dir, att->directory, 0, NULL, &f->err);
 	if (rc < 0)
 		return rc;
-	rc = lock_image(&img, dir, att, run_dir, f);
+	l = (struct locking){ dir, att, run_dir, opt->snapshot != NULL, f };
+	rc = lock_image(&l, &img, ret_lock_fd);
 	if (rc == 0)
 		rc = choose(img, opt, att, f);
 	if (rc == 0)
 		rc = fill_folder(att, run_dir, f);
-	/* Never closed here: the lock is the keeper's from now on. */
-	*ret_lock_fd = rc == 0 ? pl_dir_lock_fd(dir) : -1;
+	/* Image and lock are not closed here: they are the keeper's. */
 	return rc;
 }

@@ -7,7 +7,8 @@
 
 /*
  * Fills att from the options and the image; the lock it needs is held by
- * *ret_lock_fd. Removes leftovers of crashed commands.
+ * *ret_lock_fd, shared with other attachments of the same image. Removes
+ * leftovers of crashed commands.
  */
 int pl_open_for_attach(const struct pl_attach_options *opt,
 		       struct pl_attachment *att, int *ret_lock_fd,

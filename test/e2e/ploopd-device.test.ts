@@ -127,6 +127,25 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an attached device', () => {
     await detachAttachment({ attachment: id, device: null, devno: null }, { runDir: scratch.runDir, timeoutMs: 500 });
   };
 
+  it('shows a snapshot beside the top, under one lock that lasts until both are detached', async () => {
+    const top = await attach(scratch, dir);
+    await write(top.device, 8);
+    const before = await run('sha256sum', [], { input: await readFile(top.device) });
+    const { id } = await control(await found(), 'snapshot', {});
+    await write(top.device, 8);
+    const snapshot = await attach(scratch, dir, { snapshot: id });
+    expect(snapshot).toMatchObject({ attachment: `${top.attachment}@${id}`, readOnly: true });
+    expect((await run('sha256sum', [], { input: await readFile(snapshot.device) })).stdout).toBe(before.stdout);
+    await snapshot.killWorker();
+    await top.detach();
+    await expect(native.deleteSnapshot(dir, id)).rejects.toMatchObject({ code: 'BUSY' });
+    const again = await attach(scratch, dir);
+    await snapshot.detach();
+    await expect(native.deleteSnapshot(dir, id)).rejects.toMatchObject({ code: 'BUSY' });
+    await again.detach();
+    await native.deleteSnapshot(dir, id);
+  });
+
   it('is a file in the run directory with --no-loop', async () => {
     const image = await attach(scratch, dir, { loop: false });
     const file = join(image.folder, 'mnt/disk');
