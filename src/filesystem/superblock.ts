@@ -42,8 +42,28 @@ function parseExt4(sb: Buffer): Superblock {
     blockSizeBytes,
     totalBytes: blocks(0x04, 0x150) * blockSizeBytes,
     freeBytes: blocks(0x0c, 0x158) * blockSizeBytes,
-    overheadBytes: sb.readUInt32LE(0x248) * blockSizeBytes,
+    // resize2fs writes 0, which the next mount makes good.
+    overheadBytes: (sb.readUInt32LE(0x248) || ext4OverheadBlocks(sb, blocks(0x04, 0x150), blockSizeBytes)) * blockSizeBytes,
   };
+}
+
+/** As the kernel counts it: inode tables, bitmaps, superblocks with their descriptors, and the journal. */
+function ext4OverheadBlocks(sb: Buffer, totalBlocks: number, blockSizeBytes: number): number {
+  const firstBlock = sb.readUInt32LE(0x14);
+  const groups = Math.ceil((totalBlocks - firstBlock) / Math.max(sb.readUInt32LE(0x20), 1));
+  const inodeTable = Math.ceil((sb.readUInt32LE(0x28) * sb.readUInt16LE(0x58)) / blockSizeBytes);
+  const descriptors = Math.ceil((groups * Math.max(sb.readUInt16LE(0xfe), 32)) / blockSizeBytes);
+  const superblocks = sparseGroups(groups) * (1 + descriptors + sb.readUInt16LE(0xce));
+  // A copy of the journal's inode is kept here; its size is the last word but one.
+  const journal = sb.readUInt8(0xfd) === 1 ? sb.readUInt32LE(0x10c + 16 * 4) / blockSizeBytes : 0;
+  return firstBlock + groups * (inodeTable + 2) + superblocks + journal;
+}
+
+/** Groups that hold a copy of the superblock: 0, 1 and the powers of 3, 5 and 7. */
+function sparseGroups(groups: number): number {
+  let count = Math.min(groups, 2);
+  for (const base of [3, 5, 7]) for (let group = base; group < groups; group *= base) count++;
+  return count;
 }
 
 function parseXfs(sb: Buffer): Superblock {

@@ -10,7 +10,10 @@ export interface FileSystemUsage {
   totalBytes: number;
   usedBytes: number;
   freeBytes: number;
-  /** 'mounted': the kernel's figures, up to date. 'superblock': those of the last unmount. */
+  /**
+   * 'mounted': the kernel's figures, up to date; a mounted xfs counts what it holds in reserve (2 % or so) as used.
+   * 'superblock': those of the last unmount.
+   */
   source: 'mounted' | 'superblock';
 }
 
