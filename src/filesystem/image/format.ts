@@ -11,6 +11,7 @@ import { makeFileSystem } from '../make.js';
 import { populate } from '../populate.js';
 import { checkSource, type Source } from '../source.js';
 import { checkFileSystemChoice, mkfsProgram, type FileSystemType } from '../type.js';
+import { trimJournal } from '../trim.js';
 import { readSuperblock } from '../usage.js';
 import { withAttached, withMountedDevice, type TemporaryOptions } from './temporary.js';
 
@@ -42,12 +43,17 @@ export async function formatImage(dir: string, options: FormatImageOptions): Pro
   const { type, label, from, signal, runDir } = options;
   const { size: sizeBytes } = await readDescriptor(dir);
   const fresh = await isFresh(dir);
+  const fill = async (mountPoint: string, source: string | Source): Promise<void> => {
+    await populate(mountPoint, source, options);
+    // What the files went through on their way: 9 MiB of the 189 MiB that a minimal Debian cost the host.
+    if (type === 'ext4') await trimJournal(mountPoint, { signal });
+  };
   const format = async (device: string): Promise<void> => {
     const existing = fresh ? undefined : await readSuperblock(device);
     if (existing !== undefined) throw new PloopError('EXISTS', `${dir} holds an ${existing.type} file system already`);
     await makeFileSystem(device, { type, label, sizeBytes, fresh, signal });
     if (from === undefined) return;
-    await withMountedDevice(device, (mountPoint) => populate(mountPoint, from, options), { type, runDir, signal });
+    await withMountedDevice(device, (mountPoint) => fill(mountPoint, from), { type, runDir, signal });
   };
   await withAttached(
     dir,
