@@ -4,11 +4,11 @@
 // create of this id clears away.
 
 import { randomUUID } from 'node:crypto';
-import { access, mkdir, rename, rm } from 'node:fs/promises';
+import { access, mkdir, rename, rm, rmdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
 import { PloopError } from '../errors.js';
-import { parseConfig, writeConfig } from './place/config.js';
+import { type ContainerConfig, parseConfig, writeConfig } from './place/config.js';
 import { locateContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
 import { type ContainerPaths, IMAGE_NAME, type VzRootOptions } from './place/roots.js';
@@ -52,10 +52,14 @@ export async function createContainer(ctid: string, options: CreateContainerOpti
     await checkPrivateIsFree(paths);
     await mkdir(paths.roots.privateDir, { recursive: true, mode: 0o700 });
     await mkdir(paths.roots.confDir, { recursive: true });
-    await build(paths, template.path, { ...options, diskspaceBytes });
-    await rename(paths.stagingDir, paths.privateDir);
     await mkdir(paths.mountPoint, { recursive: true, mode: 0o700 });
-    await writeConfig(paths.confFile, newConfig(paths, { ostemplate: template.name, hostname, diskspaceBytes }));
+    try {
+      await build(paths, template.path, { ...options, diskspaceBytes });
+      await publish(paths, newConfig(paths, { ostemplate: template.name, hostname, diskspaceBytes }));
+    } catch (error) {
+      await rmdir(paths.mountPoint).catch(() => undefined);
+      throw error;
+    }
     const { privateDir, mountPoint, confFile } = paths;
     return { ctid, privateDir, mountPoint, confFile, ostemplate: template.name, hostname, diskspaceBytes };
   });
@@ -84,6 +88,16 @@ async function build(paths: ContainerPaths, template: string, options: CreateCon
   }
 }
 
+async function publish(paths: ContainerPaths, config: ContainerConfig): Promise<void> {
+  await rename(paths.stagingDir, paths.privateDir);
+  try {
+    await writeConfig(paths.confFile, config);
+  } catch (error) {
+    await rm(paths.privateDir, { recursive: true, force: true });
+    throw error;
+  }
+}
+
 function progress({ onProgress, signal }: CreateContainerOptions) {
   return { onProgress, signal };
 }
@@ -105,7 +119,7 @@ function existsError(paths: ContainerPaths): PloopError {
   });
 }
 
-function newConfig(paths: ContainerPaths, settings: { ostemplate: string; hostname: string; diskspaceBytes: number }) {
+function newConfig(paths: ContainerPaths, settings: { ostemplate: string; hostname: string; diskspaceBytes: number }): ContainerConfig {
   const config = parseConfig('', paths.confFile);
   const kib = Math.ceil(settings.diskspaceBytes / 1024);
   config.set('VE_ROOT', join(paths.roots.rootDir, '$VEID'));

@@ -11,7 +11,7 @@ import { withContainerLock } from './place/lock.js';
 import { type ContainerPaths, IMAGE_NAME, type VzRootOptions } from './place/roots.js';
 import { deleteContainer } from './runtime/driver.js';
 import { isMounted, liveContainer, requireStopped } from './state.js';
-import { releaseImage } from './storage.js';
+import { releaseImage, unmountContainerImage } from './storage.js';
 
 export async function destroyContainer(ctid: string, options: VzRootOptions = {}): Promise<void> {
   const { paths, config } = await locateContainer(ctid, options);
@@ -26,6 +26,8 @@ export async function destroyContainer(ctid: string, options: VzRootOptions = {}
     }
     const live = await liveContainer(paths);
     if (live !== null) await deleteContainer(live.runtime);
+    // Not mounted, as we know; but a killed command may have left it attached.
+    await unmountContainerImage(paths);
     await remove(paths);
   });
 }

@@ -12,7 +12,7 @@ import { withContainerLock } from './place/lock.js';
 import type { ContainerPaths, VzRootOptions } from './place/roots.js';
 import { deleteContainer, execArguments, killContainer, type Runtime, runtimeState } from './runtime/driver.js';
 import { detectInit, type StopAction } from './runtime/init.js';
-import { isMounted, isRunning, liveContainer } from './state.js';
+import { isRunning, liveContainer } from './state.js';
 import { unmountContainerImage } from './storage.js';
 
 export interface StopOptions extends VzRootOptions {
@@ -48,7 +48,7 @@ export async function stopLocked(paths: ContainerPaths, options: StopOptions): P
   const killed = wasRunning && (options.fast === true || timedOut);
   if (killed) await killAll(paths, live.runtime);
   if (live !== null) await deleteContainer(live.runtime);
-  if (await isMounted(paths)) await unmountContainerImage(paths);
+  await unmountContainerImage(paths);
   return { ctid: paths.ctid, wasRunning, killed, timedOut };
 }
 

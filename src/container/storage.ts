@@ -2,7 +2,8 @@
 // A container's disk: one ploop image, mounted on the container's mount point while it runs. Everything the container
 // folder does to images goes through here.
 
-import { mkdir } from 'node:fs/promises';
+import { access, mkdir, rm, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 
 import { attachmentsOf, findAttachment } from '../attach/attachments.js';
 import { attachedError } from '../attach/operations.js';
@@ -32,22 +33,48 @@ export async function buildContainerImage(dir: string, options: BuildImageOption
   await newImage(dir, { runDir: roots.runDir, sizeBytes, fs, from: template, onProgress, signal });
 }
 
-/** Mounted already is fine; a mount whose ploopd was killed is made anew. */
+/** Mounted already is fine; a mount whose ploopd was killed is made anew. Under the container's lock. */
 export async function mountContainerImage(paths: ContainerPaths, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
   const { runDir } = paths.roots;
-  if (await isMounted(paths)) {
-    const attachment = await findAttachment(paths.imageDir, { runDir });
-    if (attachment === null) throw strangeMount(paths);
-    if (attachment.live) return;
-    await unmountImage(paths.mountPoint, { runDir });
-  }
-  await mkdir(paths.mountPoint, { recursive: true, mode: 0o700 });
-  await mountImage(paths.imageDir, { runDir, mountPoint: paths.mountPoint, signal: options.signal });
+  await marked(paths, async () => {
+    if (await isMounted(paths)) {
+      const attachment = await findAttachment(paths.imageDir, { runDir });
+      if (attachment === null) throw strangeMount(paths);
+      if (attachment.live) return;
+      await unmountImage(paths.mountPoint, { runDir });
+    }
+    await mkdir(paths.mountPoint, { recursive: true, mode: 0o700 });
+    await mountImage(paths.imageDir, { runDir, mountPoint: paths.mountPoint, signal: options.signal });
+  });
 }
 
-/** Unmounts and detaches; MOUNTED, with the processes, when something on the host uses it. */
+/** Unmounts and detaches; MOUNTED, with the processes, when something on the host uses it. Under the container's lock. */
 export async function unmountContainerImage(paths: ContainerPaths): Promise<void> {
-  await unmountImage(paths.mountPoint, { runDir: paths.roots.runDir });
+  await marked(paths, async () => {
+    if (await isMounted(paths)) await unmountImage(paths.mountPoint, { runDir: paths.roots.runDir });
+  });
+}
+
+/**
+ * Does the work with the marker in its place. A marker that is there before was left by a command that was killed between
+ * attaching and mounting, or between unmounting and detaching: then the image is detached first.
+ */
+async function marked(paths: ContainerPaths, work: () => Promise<void>): Promise<void> {
+  const { runDir } = paths.roots;
+  if (await exists(paths.markerFile)) {
+    const attachment = (await isMounted(paths)) ? null : await findAttachment(paths.imageDir, { runDir });
+    if (attachment !== null) await unmountAndDetach(attachment, { runDir });
+  }
+  await mkdir(dirname(paths.markerFile), { recursive: true, mode: 0o700 });
+  await writeFile(paths.markerFile, '');
+  await work().finally(() => rm(paths.markerFile, { force: true }));
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 export async function snapshotContainerImage(

@@ -67,6 +67,8 @@ export interface ContainerPaths {
   /** What init writes to its output. */
   logFile: string;
   lockFile: string;
+  /** There while a command mounts or unmounts the image: what a killed one left half-done is known by it. */
+  markerFile: string;
 }
 
 export const IMAGE_NAME = 'root.hdd';
@@ -87,5 +89,6 @@ export function containerPaths(ctid: string, roots: VzRoots): ContainerPaths {
     bundleDir: join(roots.runDir, 'vz', 'bundle', runtimeId),
     logFile: join(roots.runDir, 'vz', 'log', runtimeId),
     lockFile: join(roots.runDir, 'vz', 'lock', runtimeId),
+    markerFile: join(roots.runDir, 'vz', 'mounting', runtimeId),
   };
 }

@@ -165,7 +165,9 @@ async function invocation(runtime: Runtime, args: string[]): Promise<[string, st
 
 /** The runtime's reason, which is in its log when its output went elsewhere. */
 async function explained(runtime: Runtime, args: string[], error: unknown): Promise<unknown> {
-  if (args[0] !== 'create' || !(error instanceof PloopError) || error.code !== 'TOOL_FAILED') return error;
+  if (args[0] !== 'create' || !(error instanceof PloopError)) return error;
+  if (error.code === 'INTERRUPTED') return new PloopError('INTERRUPTED', 'interrupted while the container was created', { cause: error });
+  if (error.code !== 'TOOL_FAILED') return error;
   const log = await readFile(join(runtime.bundleDir, 'runtime.log'), 'utf8').catch(() => '');
   const reason = lastError(log);
   if (reason === null) return error;
