@@ -117,7 +117,10 @@ int pl_image_switch(struct pl_image *img, const char *key, struct pl_err *err);
 /* Called now and then with bytes done and to do; false = stop (INTERRUPTED). */
 typedef bool pl_progress_fn(void *arg, uint64_t done, uint64_t total);
 
-/* Detached: removes a snapshot, merging its layer into its only child. */
+/*
+ * Detached: removes a snapshot, merging its layer into its only child. When
+ * that was interrupted the snapshot is hidden and its full id goes on with it.
+ */
 int pl_image_delete(struct pl_image *img, const char *key,
 		    pl_progress_fn *progress, void *arg, struct pl_err *err);
 

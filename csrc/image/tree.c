@@ -22,10 +22,10 @@ int pl_image_snapshot_prepare(struct pl_image *img, struct pl_err *err)
 
 	if (rc < 0 || img->prepared[0])
 		return rc;
-	return layer_file_create(img, img->desc.top,
-				 descriptor_layer(&img->desc, img->desc.top)
-					 ->size,
-				 img->prepared, err);
+	return layer_file_create(
+		img, img->desc.top,
+		descriptor_layer(&img->desc, img->desc.top)->size,
+		img->prepared, err);
 }
 
 static int name_is_free(const struct pl_image *img, const char *name,
@@ -355,6 +355,17 @@ static int hide(struct pl_image *img, const char *layer_id, struct pl_err *err)
 	return descriptor_commit(img, &next, err);
 }
 
+/* One whose merge was interrupted: only its full id names it. */
+static const struct pl_image_snapshot *half_deleted(const struct pl_image *img,
+						    const char *id)
+{
+	for (unsigned i = 0; i < img->desc.n_snapshots; i++)
+		if (img->desc.snapshots[i].hidden &&
+		    strcmp(img->desc.snapshots[i].id, id) == 0)
+			return &img->desc.snapshots[i];
+	return NULL;
+}
+
 int pl_image_delete(struct pl_image *img, const char *key,
 		    pl_progress_fn *progress, void *arg, struct pl_err *err)
 {
@@ -362,8 +373,11 @@ int pl_image_delete(struct pl_image *img, const char *key,
 	const struct pl_image_snapshot *snap;
 	int rc = need_writable(img, err);
 
-	if (rc == 0)
-		rc = pl_image_find(img, key, &snap, err);
+	if (rc < 0)
+		return rc;
+	if (half_deleted(img, key))
+		return drop_needless(img, &p, err);
+	rc = pl_image_find(img, key, &snap, err);
 	if (rc < 0)
 		return rc;
 	/* Hidden first: an interrupted merge goes on at the next delete. */

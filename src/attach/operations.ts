@@ -5,10 +5,10 @@
 import { resolve } from 'node:path';
 
 import { PloopError } from '../errors.js';
-import { readDescriptor } from '../image/descriptor.js';
-import { findSnapshot } from '../image/snapshots.js';
+import { readDescriptor, type ImageDescriptor } from '../image/descriptor.js';
+import { findHalfDeleted, findSnapshot } from '../image/snapshots.js';
 import { checkFunction, checkOptions, checkPath, checkText } from '../native/arguments.js';
-import { native, type NativeCheckResult, type NativeExtent } from '../native/index.js';
+import { native, type NativeCheckResult, type NativeExtent, type NativeSnapshot } from '../native/index.js';
 import { attachmentsOf, findAttachment, type Attachment } from './attachments.js';
 import { control } from './control.js';
 import { mountPointsOf } from './mounts.js';
@@ -74,11 +74,22 @@ export interface DeleteSnapshotOptions extends RunDirectoryOption {
 /** Removes a snapshot; what only its layer holds moves into the one above. Detached images only. */
 export async function deleteSnapshot(dir: string, key: string, options: DeleteSnapshotOptions = {}): Promise<NamedSnapshot> {
   checkOptions('snapshot-delete', options, ['runDir', 'onProgress', 'signal']);
-  const snapshot = findSnapshot(await readDescriptor(dir), key);
+  const snapshot = findDeletable(await readDescriptor(dir), key);
   const { onProgress, signal } = options;
   const work = { ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
   await whileDetached(dir, () => native.deleteSnapshot(dir, snapshot.id, work), { ...options, doing: 'deleting a snapshot' });
   return { id: snapshot.id, name: snapshot.name || null };
+}
+
+/** A listed one, or one whose deletion was interrupted and now goes on. */
+function findDeletable(descriptor: ImageDescriptor, key: string): NativeSnapshot {
+  try {
+    return findSnapshot(descriptor, key);
+  } catch (error) {
+    const half = findHalfDeleted(descriptor, key);
+    if (half === undefined) throw error;
+    return half;
+  }
 }
 
 /** Reads all metadata and changes nothing. Findings are a result, not a failure. Detached images only. */

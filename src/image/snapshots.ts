@@ -51,6 +51,13 @@ export function snapshotsOf(descriptor: ImageDescriptor): Snapshot[] {
 
 const MIN_PREFIX_CHARACTERS = 4;
 
+/** One whose deletion was interrupted: no longer listed, but its layer is still there. */
+export function findHalfDeleted(descriptor: ImageDescriptor, key: string): NativeSnapshot | undefined {
+  const hidden = descriptor.snapshots.filter((one) => one.hidden);
+  const matches = hidden.filter((one) => one.name === key || (key.length >= MIN_PREFIX_CHARACTERS && one.id.startsWith(key.toLowerCase())));
+  return matches.length === 1 ? matches[0] : undefined;
+}
+
 /** By full id, by name, or by a unique prefix of the id (as the C side finds them). */
 export function findSnapshot(descriptor: ImageDescriptor, key: string): NativeSnapshot {
   checkText('snapshot', key);

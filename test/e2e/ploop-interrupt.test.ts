@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Control-C in the middle of `ploop create`: nothing is left of it.
+// Control-C in the middle of `ploop create`: nothing is left of it; of `ploop snapshot-delete`: it can go on.
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../src/attach/attachments.js';
 import { readMounts } from '../../src/attach/mounts.js';
-import { startCommand } from '../helpers/command.js';
+import { deleteSnapshot } from '../../src/attach/operations.js';
+import { native } from '../../src/native/index.js';
+import { ploop, startCommand } from '../helpers/command.js';
 import { lacks } from '../helpers/require.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
 
@@ -51,3 +53,34 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('an interrupted create', 
     expect(await left()).toEqual({ attachments: [], mounts: [] });
   });
 });
+
+describe.skipIf(lacks('root', 'fuse', 'loop'))('an interrupted snapshot-delete', () => {
+  it('loses nothing, and the same command goes on with it', async () => {
+    const dir = scratch.path('image');
+    await ploop('create', dir, '--size', '1G', '--fs', 'none');
+    const { device } = (await ploop('attach', dir, '--json')).json<{ device: string }>();
+    const disk = await open(device, 'r+');
+    const content = randomBytes(16 * 2 ** 20);
+    for (let at = 0; at < 16; at++) await disk.write(content, 0, content.length, at * content.length);
+    await disk.sync();
+    await disk.close();
+    await ploop('snapshot', dir, '--name', 'one');
+    await ploop('detach', dir);
+
+    const stop = new AbortController();
+    const work = deleteSnapshot(dir, 'one', { signal: stop.signal, onProgress: () => stop.abort() });
+    await expect(work).rejects.toMatchObject({ code: 'INTERRUPTED' });
+    expect((await ploop('check', dir)).status).toBe(0);
+    await everywhere(dir, content);
+    expect((await native.info(dir)).layers).toHaveLength(2);
+
+    expect(await ploop('snapshot-delete', dir, 'one')).toMatchObject({ status: 0 });
+    expect((await native.info(dir)).layers).toHaveLength(1);
+    await everywhere(dir, content);
+  });
+});
+
+async function everywhere(dir: string, content: Buffer): Promise<void> {
+  await using reader = await native.openReader(dir);
+  for (let at = 0; at < 16; at++) expect((await reader.read(at * content.length, content.length)).equals(content)).toBe(true);
+}

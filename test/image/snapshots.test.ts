@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 
 import type { ImageDescriptor } from '../../src/image/descriptor.js';
-import { findSnapshot, snapshotsOf } from '../../src/image/snapshots.js';
+import { findHalfDeleted, findSnapshot, snapshotsOf } from '../../src/image/snapshots.js';
 
 const id = (head: string): string => `${head}-0000-4000-8000-000000000000`;
 const snapshot = (head: string, layer: string, more: { name?: string; hidden?: boolean } = {}) => ({
@@ -58,6 +58,12 @@ describe('snapshots of a descriptor', () => {
   it('says which snapshots an ambiguous prefix matches', () => {
     expect(() => findSnapshot(descriptor, 'cccc')).toThrow(/2 snapshots match 'cccc': cccc1111-.*, cccc2222-/);
     expect(() => findSnapshot(descriptor, 'cccc')).toThrow(expect.objectContaining({ code: 'AMBIGUOUS_ID' }));
+  });
+
+  it('finds one whose deletion was interrupted only when asked for such', () => {
+    expect(findHalfDeleted(descriptor, 'gone')?.layer).toBe('b');
+    expect(findHalfDeleted(descriptor, 'bbbb')?.layer).toBe('b');
+    expect(findHalfDeleted(descriptor, 'first')).toBeUndefined();
   });
 
   it.each(['aaa', 'nothing', 'gone', id('bbbb1111')])('does not find %s', (key) => {

@@ -12,7 +12,7 @@ export const snapshotDeleteCommand: Command = {
   summary: 'delete a snapshot and merge its layer',
   description:
     'The present state and all other snapshots stay as they are. The image must be detached. ' +
-    'Interrupting is safe: the image is as before, and the command can be given again.',
+    'Interrupting is safe: nothing is lost, and the same command goes on where it was.',
   arguments: [IMAGE_ARGUMENT, SNAPSHOT_ARGUMENT],
   examples: [['ploop snapshot-delete /vz/web 9f2c', 'by the first characters of its id']],
   run: remove,
