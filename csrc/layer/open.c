@@ -130,19 +130,18 @@ static int adopt_pending(struct pl_layer *ly, struct pl_pending *pending,
 static int open_writable(struct pl_layer *ly, unsigned flags,
 			 struct pl_pending *pending, struct pl_err *err)
 {
-	bool clean = ly->hdr.flags & PL_HEADER_CLEAN;
+	bool clean = ly->hdr.flags & PL_HEADER_CLEAN, foreign;
 	int rc;
 
 	if (ly->hdr.state == PL_LAYER_SEALED && !(flags & PL_LAYER_MAINTAIN))
 		return pl_err_set(err, PL_E_READ_ONLY, EROFS,
 				  "layer %s is sealed", ly->id);
-	if (ly->hdr.auto_clear) {
-		/* Written by a newer program; we would make it untrue. */
-		ly->hdr.auto_clear = 0;
-		clean = false;
-	}
+	/* Written by a newer program; we would make it untrue (FMT-017). */
+	foreign = ly->hdr.auto_clear != 0;
+	ly->hdr.auto_clear = 0;
+	clean = clean && !foreign;
 	ly->writable = true;
-	ly->marked_dirty = !(ly->hdr.flags & PL_HEADER_CLEAN);
+	ly->marked_dirty = !(ly->hdr.flags & PL_HEADER_CLEAN) && !foreign;
 	rc = adopt_pending(ly, pending, err);
 	if (rc == 0)
 		rc = alloc_scan(ly, err);
