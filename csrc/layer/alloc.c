@@ -340,11 +340,21 @@ void alloc_release(struct pl_layer *ly)
 	a->n_freed = keep;
 }
 
-int alloc_map_page(struct pl_layer *ly, uint64_t *ret_location)
+/* Makes sure that a page of the file has host space; keeps what it holds. */
+static int back_page(struct pl_layer *ly, uint64_t off)
+{
+	char page[PL_PAGE];
+	int rc = pl_store_read(ly->st, page, PL_PAGE, off, PL_IO_META);
+
+	return rc < 0 ? rc :
+			pl_store_write(ly->st, page, PL_PAGE, off, PL_IO_META);
+}
+
+int alloc_map_page(struct pl_layer *ly, uint64_t page_no)
 {
 	struct alloc *a = &ly->alloc;
-	uint64_t where;
-	int rc;
+	uint64_t where, dpno = page_no / PL_DIR_ENTRIES;
+	int rc = 0;
 
 	if (!a->meta_next) {
 		rc = alloc_take(ly, &where);
@@ -353,7 +363,13 @@ int alloc_map_page(struct pl_layer *ly, uint64_t *ret_location)
 		a->n_used--; /* not data */
 		a->meta_next = where * cluster_size(ly);
 	}
-	*ret_location = a->meta_next;
+	if (dpno >= ly->hdr.dir_used)
+		rc = back_page(ly, ly->hdr.dir_off + dpno * PL_PAGE);
+	if (rc == 0)
+		rc = back_page(ly, a->meta_next);
+	if (rc < 0)
+		return rc;
+	ly->dir[page_no].location = a->meta_next;
 	a->meta_next += PL_PAGE;
 	if (a->meta_next % cluster_size(ly) == 0)
 		a->meta_next = 0;

@@ -89,56 +89,105 @@ static uint32_t put_map_record(struct pl_layer *ly, char *buf, uint64_t mid,
 	return rec.len;
 }
 
+/* A checkpoint of many pages takes several records. */
+#define RECORD_PAGES 8000u
+#define RECORD_DIRS 4000u
+_Static_assert(PL_RECORD_HEADER + RECORD_PAGES * PL_RECORD_ITEM +
+			       RECORD_DIRS * PL_RECORD_DIR_ITEM <=
+		       PL_RECORD_MAX,
+	       "a checkpoint record is legal");
+
+static uint32_t checkpoint_records(const struct images *im)
+{
+	uint64_t by_pages = pl_div_up(im->n, RECORD_PAGES);
+	uint64_t by_dirs = pl_div_up(im->n_dir, RECORD_DIRS);
+
+	if (by_pages == 0 && by_dirs == 0)
+		return 1;
+	return (uint32_t)(by_pages > by_dirs ? by_pages : by_dirs);
+}
+
+static size_t checkpoint_len(const struct images *im)
+{
+	return (size_t)checkpoint_records(im) * PL_RECORD_HEADER +
+	       (size_t)im->n * PL_RECORD_ITEM +
+	       (size_t)im->n_dir * PL_RECORD_DIR_ITEM;
+}
+
+/* How many of n items, `per` a record, go into record number k. */
+static uint32_t share(uint32_t n, uint32_t k, uint32_t per)
+{
+	uint32_t before = k * per;
+
+	return n <= before ? 0 : n - before < per ? n - before : per;
+}
+
 static uint32_t put_checkpoint_record(struct pl_layer *ly, char *buf,
 				      uint64_t lsn, const struct images *im,
-				      uint32_t *crc)
+				      uint32_t k, uint32_t *crc)
 {
+	uint32_t n = share(im->n, k, RECORD_PAGES);
+	uint32_t n_dir = share(im->n_dir, k, RECORD_DIRS);
+	const uint64_t *page_no = im->page_no + (size_t)k * RECORD_PAGES;
+	size_t first_dir = (size_t)k * RECORD_DIRS;
 	struct pl_record rec = { .lsn = lsn,
 				 .type = PL_RECORD_CHECKPOINT,
-				 .items = im->n,
-				 .dir_items = im->n_dir,
-				 .len = pl_record_len(im->n, im->n_dir) };
+				 .items = n,
+				 .dir_items = n_dir,
+				 .len = pl_record_len(n, n_dir) };
 
-	for (uint32_t i = 0; i < im->n; i++) {
-		const struct pl_dir_entry *de = &ly->dir[im->page_no[i]];
-
+	for (uint32_t i = 0; i < n; i++)
 		pl_record_put_page(buf, i,
 				   &(struct pl_page_item){
-					   .page_no = im->page_no[i],
-					   .location = de->location,
-					   .crc = de->crc });
-	}
-	for (uint32_t i = 0; i < im->n_dir; i++)
-		pl_record_put_dir(buf, im->n, i,
-				  &(struct pl_dir_item){
-					  .dpno = im->dpno[i],
-					  .crc = pl_dir_page_crc(
-						  im->dir + i * PL_PAGE) });
+					   .page_no = page_no[i],
+					   .location =
+						   ly->dir[page_no[i]].location,
+					   .crc = ly->dir[page_no[i]].crc });
+	for (size_t i = 0; i < n_dir; i++)
+		pl_record_put_dir(
+			buf, n, (uint32_t)i,
+			&(struct pl_dir_item){
+				.dpno = im->dpno[first_dir + i],
+				.crc = pl_dir_page_crc(
+					im->dir + (first_dir + i) * PL_PAGE) });
 	*crc = pl_record_seal(buf, &rec, *crc);
 	return rec.len;
 }
 
-/* Writes what is pending up to mid, and a checkpoint record for im. */
+/*
+ * What a flush has to leave free in the ring: room for one more full
+ * `pending` and for the checkpoint that empties the ring. Without it a host
+ * that was full for a while would leave a ring that can't be emptied.
+ */
+static size_t ring_reserve(const struct pl_layer *ly)
+{
+	struct images most = { .n = ly->n_dirty + PENDING_CAPACITY,
+			       .n_dir = ly->n_dirty + PENDING_CAPACITY };
+
+	return pl_record_len(PENDING_CAPACITY, 0) + checkpoint_len(&most);
+}
+
+/* Writes what is pending up to mid, and checkpoint records for im. */
 static int write_records(struct pl_layer *ly, uint64_t mid,
 			 const struct images *im)
 {
 	uint64_t n = mid - ly->pending->head->tail;
-	size_t need = pl_record_len((uint32_t)n, 0) +
-		      (im ? pl_record_len(im->n, im->n_dir) : 0);
+	size_t need =
+		pl_record_len((uint32_t)n, 0) + (im ? checkpoint_len(im) : 0);
 	uint32_t crc = ly->journal_crc, len;
 	char *buf;
 	int rc;
 
-	assert(need <= PL_RECORD_MAX * 2);
-	if (journal_used(ly) + need > ly->hdr.journal_len)
+	if (journal_used(ly) + need + (im ? 0 : ring_reserve(ly)) >
+	    ly->hdr.journal_len)
 		return -ENOSPC; /* only while checkpoints keep failing */
 	buf = malloc(need);
 	if (!buf)
 		return -ENOMEM;
 	len = put_map_record(ly, buf, mid, &crc);
-	if (im)
-		len += put_checkpoint_record(ly, buf + len,
-					     ly->journal_head + len, im, &crc);
+	for (uint32_t k = 0; im && k < checkpoint_records(im); k++)
+		len += put_checkpoint_record(
+			ly, buf + len, ly->journal_head + len, im, k, &crc);
 	rc = write_ring(ly, buf, len);
 	free(buf);
 	if (rc == 0) {
@@ -183,27 +232,37 @@ static void add_dir_page(struct pl_layer *ly, struct images *im, uint64_t dpno)
 	im->dpno[im->n_dir++] = dpno;
 }
 
-/* Gives every dirty page a place in the file. */
+static struct mpage *find_unplaced(const struct pl_layer *ly)
+{
+	struct mpage *mp = ly->oldest;
+
+	while (mp && !(mp->dirty && !ly->dir[mp->page_no].location))
+		mp = mp->next;
+	return mp;
+}
+
+/*
+ * Gives every dirty page a place with host space behind it (suspends). For a
+ * checkpoint that ran out of space after its record would use the ring up.
+ */
 int commit_place_pages(struct pl_layer *ly)
 {
 	struct mpage *mp;
 	int rc = 0;
 
-	for (mp = ly->oldest; mp && rc == 0; mp = mp->next)
-		if (mp->dirty && !ly->dir[mp->page_no].location)
-			rc = alloc_map_page(ly,
-					    &ly->dir[mp->page_no].location);
+	while (rc == 0 && (mp = find_unplaced(ly)) != NULL)
+		rc = alloc_map_page(ly, mp->page_no);
 	return rc;
 }
 
-/* Copies all dirty pages; does not suspend. */
+/* Copies all dirty pages, at one moment (suspends before it). */
 static int images_take(struct pl_layer *ly, struct images *im)
 {
 	struct mpage *mp;
-	int rc = images_alloc(im, ly->n_dirty ? ly->n_dirty : 1);
+	int rc = commit_place_pages(ly);
 
 	if (rc == 0)
-		rc = commit_place_pages(ly);
+		rc = images_alloc(im, ly->n_dirty ? ly->n_dirty : 1);
 	if (rc < 0)
 		return rc;
 	for (mp = ly->oldest; mp; mp = mp->next) {

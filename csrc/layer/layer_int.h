@@ -143,7 +143,8 @@ void alloc_free_now(struct pl_layer *ly, uint64_t where);
 void alloc_free_later(struct pl_layer *ly, uint64_t where);
 /* After a flush: clusters whose release is durable can be used again. */
 void alloc_release(struct pl_layer *ly);
-int alloc_map_page(struct pl_layer *ly, uint64_t *ret_location);
+/* Gives a map page a place, with host space behind it (suspends). */
+int alloc_map_page(struct pl_layer *ly, uint64_t page_no);
 uint64_t alloc_end(const struct pl_layer *ly);
 void alloc_fini(struct pl_layer *ly);
 
