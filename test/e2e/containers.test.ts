@@ -117,9 +117,9 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
   it('interrupted while it is created does not exist, and can be created then', async () => {
     await withVz(async (vz) => {
       await makeBusyboxTemplate(join(vz.vzRoot, 'template/cache/tiny.tar'));
-      for (const interruptAfterMs of [300, 500, 700, 900]) {
+      for (const signalAfterMs of [300, 500, 700, 900]) {
         const create = ['create', '101', '--ostemplate', 'tiny', '--diskspace', '256M'];
-        const { status } = await vz.command('vzctl', create, { interruptAfterMs });
+        const { status } = await vz.command('vzctl', create, { signalAfterMs });
         if (status === 0) await vz.vzctl('destroy', '101');
         else expect([130, 20]).toContain(status);
         expect(await vz.vzctl('status', '101')).toBe('CTID 101 deleted unmounted down');

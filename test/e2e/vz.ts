@@ -28,7 +28,7 @@ export interface Vz {
   command(
     program: 'vzctl' | 'vzlist' | 'ploop',
     args: readonly string[],
-    options?: { input?: string; interruptAfterMs?: number },
+    options?: { input?: string; signalAfterMs?: number; signal?: NodeJS.Signals },
   ): Promise<Outcome>;
   /** `vzctl`, which must succeed; answers its output without the last line break. */
   vzctl(...args: string[]): Promise<string>;
@@ -37,6 +37,9 @@ export interface Vz {
   /** What `du` says of a container's image. */
   hostBytes(ctid: string): Promise<number>;
 }
+
+/** Long enough for a Debian root on a busy machine. */
+const COMMAND_LIMIT_MS = 150_000;
 
 export async function withVz<T>(work: (vz: Vz) => Promise<T>): Promise<T> {
   // Not in tmpfs: holes and direct I/O are wanted. A short path: unix sockets take 107 bytes.
@@ -76,7 +79,19 @@ async function endEverything(roots: { runDir: string; vzRoot: string }): Promise
     await stopContainer(ctid, { ...roots, fast: true }).catch(report);
     await destroyContainer(ctid, roots).catch(report);
   }
-  for (const attachment of await listAttachments(roots)) await unmountAndDetach(attachment, roots).catch(report);
+  for (const attachment of await listAttachments(roots)) {
+    // Ours, in our run directory. Whatever waits for them is let go by their end.
+    for (const pid of [attachment.keeper, attachment.worker]) endProcess(pid);
+    await unmountAndDetach(attachment, roots).catch(report);
+  }
+}
+
+function endProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended already.
+  }
 }
 
 /** Cleaning up must not hide why the test failed, nor keep quiet. */
@@ -94,7 +109,7 @@ export async function leftovers(vz: Vz): Promise<string[]> {
 function ours(
   program: string,
   args: readonly string[],
-  options: { env: NodeJS.ProcessEnv; input?: string; interruptAfterMs?: number },
+  options: { env: NodeJS.ProcessEnv; input?: string; signalAfterMs?: number; signal?: NodeJS.Signals },
 ): Promise<Outcome> {
   const script = fileURLToPath(new URL(`../../bin/${program}.js`, import.meta.url));
   const child = spawn(process.execPath, [script, ...args], { env: options.env, stdio: 'pipe' });
@@ -102,11 +117,17 @@ function ours(
   child.stdout.setEncoding('utf8').on('data', (text: string) => (outcome.stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (outcome.stderr += text));
   child.stdin.on('error', () => undefined).end(options.input ?? '');
-  const timer = options.interruptAfterMs === undefined ? undefined : setTimeout(() => child.kill('SIGINT'), options.interruptAfterMs);
+  const timer =
+    options.signalAfterMs === undefined ? undefined : setTimeout(() => child.kill(options.signal ?? 'SIGINT'), options.signalAfterMs);
+  const limit = setTimeout(() => {
+    child.kill('SIGKILL');
+    outcome.stderr += `\n[killed by the test: did not end within ${COMMAND_LIMIT_MS} ms]\n`;
+  }, COMMAND_LIMIT_MS);
   return new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code, signal) => {
       clearTimeout(timer);
+      clearTimeout(limit);
       resolve({ ...outcome, status: code ?? 128 + (signal === null ? 0 : constants.signals[signal]) });
     });
   });
