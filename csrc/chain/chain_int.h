@@ -17,7 +17,7 @@
 
 struct cluster_lock {
 	uint64_t cno;
-	unsigned shared, refs;
+	unsigned shared, refs, wanted; /* wanted: exclusive ones that wait */
 	bool exclusive;
 	struct pl_waitq waiters;
 	struct cluster_lock *next;

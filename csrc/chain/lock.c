@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Locks on clusters, made when first taken and kept for reuse. Waiters are
- * woken all at once and look again: contention on one cluster is rare.
+ * woken all at once and look again: contention on one cluster is rare. Who
+ * wants one exclusively goes before new sharers, or it might wait for ever.
  */
 #include <assert.h>
 #include <errno.h>
@@ -56,7 +57,7 @@ int lock_shared(struct pl_chain *ch, uint64_t cno)
 
 	if (!lock)
 		return -ENOMEM;
-	while (lock->exclusive)
+	while (lock->exclusive || lock->wanted)
 		pl_waitq_wait(&lock->waiters);
 	lock->shared++;
 	return 0;
@@ -68,8 +69,10 @@ int lock_exclusive(struct pl_chain *ch, uint64_t cno)
 
 	if (!lock)
 		return -ENOMEM;
+	lock->wanted++;
 	while (lock->exclusive || lock->shared)
 		pl_waitq_wait(&lock->waiters);
+	lock->wanted--;
 	lock->exclusive = true;
 	return 0;
 }

@@ -101,6 +101,21 @@ static int open_chain(struct pl_image *img, const char *top, bool read_only,
 	return rc;
 }
 
+/* A crash between growing the top and the commit: the layer is right. */
+static int adopt_size(struct pl_image *img, struct pl_chain *ch,
+		      struct pl_err *err)
+{
+	struct pl_image_desc next;
+
+	if (pl_chain_size(ch) == img->desc.size)
+		return 0;
+	if (descriptor_copy(&img->desc, &next) < 0)
+		return pl_err_sys(err, -ENOMEM, "resize");
+	next.size = pl_chain_size(ch);
+	descriptor_layer(&next, next.top)->size = next.size;
+	return descriptor_commit(img, &next, err);
+}
+
 int pl_image_open_chain(struct pl_image *img, const char *key, bool read_only,
 			struct pl_pending *pending, struct pl_chain **ret,
 			struct pl_err *err)
@@ -121,7 +136,13 @@ int pl_image_open_chain(struct pl_image *img, const char *key, bool read_only,
 	if (rc < 0)
 		return rc;
 	img->pending = read_only ? NULL : pending;
-	return open_chain(img, top, read_only, pending, ret, err);
+	rc = open_chain(img, top, read_only, pending, ret, err);
+	if (rc < 0 || read_only)
+		return rc;
+	rc = adopt_size(img, *ret, err);
+	if (rc < 0)
+		pl_chain_abandon(*ret);
+	return rc;
 }
 
 /* ---- resize ---- */

@@ -16,7 +16,9 @@ struct pl_image {
 	struct pl_dir *dir; /* the caller's */
 	struct pl_image_desc desc;
 	bool writable, locked;
-	char prepared[PL_ID_LEN + 1]; /* a new top's file, "" = none */
+	/* A new top's file, "" = none, and what it was made for. */
+	char prepared[PL_ID_LEN + 1], prepared_on[PL_ID_LEN + 1];
+	uint64_t prepared_size;
 	struct pl_pending *pending; /* of the live chain */
 };
 

@@ -16,16 +16,31 @@
 
 /* ---- snapshot ---- */
 
+static bool prepared_fits(const struct pl_image *img)
+{
+	return img->prepared[0] &&
+	       strcmp(img->prepared_on, img->desc.top) == 0 &&
+	       img->prepared_size ==
+		       descriptor_layer(&img->desc, img->desc.top)->size;
+}
+
 int pl_image_snapshot_prepare(struct pl_image *img, struct pl_err *err)
 {
 	int rc = need_writable(img, err);
 
-	if (rc < 0 || img->prepared[0])
+	if (rc < 0 || prepared_fits(img))
 		return rc;
-	return layer_file_create(
-		img, img->desc.top,
-		descriptor_layer(&img->desc, img->desc.top)->size,
-		img->prepared, err);
+	/* Made for a snapshot that failed, before a resize perhaps. */
+	if (img->prepared[0])
+		layer_file_unlink(img, img->prepared);
+	img->prepared[0] = '\0';
+	memcpy(img->prepared_on, img->desc.top, sizeof(img->prepared_on));
+	img->prepared_size = descriptor_layer(&img->desc, img->desc.top)->size;
+	rc = layer_file_create(img, img->desc.top, img->prepared_size,
+			       img->prepared, err);
+	if (rc < 0)
+		img->prepared[0] = '\0';
+	return rc;
 }
 
 static int name_is_free(const struct pl_image *img, const char *name,
@@ -129,11 +144,12 @@ static int snapshot(struct pl_image *img, struct pl_chain *live,
 	rc = pl_chain_flush(live);
 	if (rc < 0)
 		return pl_err_sys(err, rc, "snapshot: flush");
-	/* The prepared layer was made before the last resize, perhaps. */
+	/* A resize whose commit failed; opening it again settles that. */
 	if (pl_chain_size(live) !=
 	    descriptor_layer(&img->desc, img->desc.top)->size)
 		return pl_err_set(err, PL_E_BUSY, EBUSY,
-				  "%s: its size is being changed",
+				  "%s: its last resize did not finish; "
+				  "detach it, or resize it again",
 				  img->dir->path);
 	rc = commit_snapshot(img, snap, err);
 	return rc < 0 ? rc : switch_live(img, live, err);
