@@ -50,9 +50,15 @@ export async function listAttachments(options: RunDirectoryOption = {}): Promise
   return found.filter((one) => one !== null).sort((a, b) => a.since.localeCompare(b.since) || a.attachment.localeCompare(b.attachment));
 }
 
-/** The attachments of one image: its top first, then its snapshots. */
+/**
+ * The attachments of one image: its top first, then its snapshots. None for those who may not look: only root attaches,
+ * and the image's lock still keeps others from what is attached.
+ */
 export async function attachmentsOf(dir: string, options: RunDirectoryOption = {}): Promise<Attachment[]> {
-  const all = await listAttachments(options);
+  const all = await listAttachments(options).catch((error: unknown) => {
+    if (error instanceof PloopError && error.code === 'NOT_PERMITTED') return [];
+    throw error;
+  });
   if (all.length === 0) return [];
   const id = await readDescriptor(dir).then(
     (descriptor) => descriptor.id,
