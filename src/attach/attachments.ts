@@ -2,7 +2,7 @@
 // What is attached: read from the state files of the run directory (docs/control.md).
 // An attachment is live while its keeper holds the lock on keeper.pid; a dead one still has its entry, and often its device.
 
-import { readdir, readFile, realpath } from 'node:fs/promises';
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { PloopError } from '../errors.js';
@@ -65,7 +65,8 @@ export async function attachmentsOf(dir: string, options: RunDirectoryOption = {
     () => null,
   );
   const path = await realpath(dir).catch(() => dir);
-  const mine = all.filter((one) => (id === null ? one.directory === path : one.image === id));
+  const here = await Promise.all(all.map((one) => isAttachmentOf(one, id, path)));
+  const mine = all.filter((_, index) => here[index]);
   return mine.sort((a, b) => Number(a.snapshot !== null) - Number(b.snapshot !== null));
 }
 
@@ -76,6 +77,23 @@ export async function findAttachment(
 ): Promise<Attachment | null> {
   const wanted = options.snapshot ?? null;
   return (await attachmentsOf(dir, options)).find((one) => one.snapshot === wanted) ?? null;
+}
+
+/** A copy of an image (cp -r) has the same id: then the directory tells. A moved directory is found by its id. */
+async function isAttachmentOf(one: Attachment, id: string | null, path: string): Promise<boolean> {
+  if (one.directory === path) return true;
+  if (id === null || one.image !== id) return false;
+  const theirs = await stat(one.directory).catch(() => null);
+  const ours = await stat(path).catch(() => null);
+  return theirs === null || (ours !== null && theirs.ino === ours.ino && theirs.dev === ours.dev);
+}
+
+/** The attachment of another directory that holds an image with the same id: a copy of this one. */
+export async function findAttachedCopy(dir: string, options: RunDirectoryOption = {}): Promise<Attachment | null> {
+  const id = await readDescriptor(dir).then((descriptor) => descriptor.id);
+  const mine = new Set((await attachmentsOf(dir, options)).map((one) => one.attachment));
+  const all = await listAttachments(options);
+  return all.find((one) => one.live && one.image === id && !mine.has(one.attachment)) ?? null;
 }
 
 function isAttachmentName(name: string): boolean {

@@ -7,7 +7,7 @@ import { isErrorCode, PloopError } from '../errors.js';
 import { run } from '../exec/run.js';
 import { checkOptions, checkPath } from '../native/arguments.js';
 import { nativeFile } from '../native/binding.js';
-import { attachmentsOf, findAttachment, type Attachment } from './attachments.js';
+import { attachmentsOf, findAttachedCopy, findAttachment, type Attachment } from './attachments.js';
 import { attachedError } from './operations.js';
 import { runDirectory, type RunDirectoryOption } from './run-directory.js';
 import { usersOfDevice, usersSentence } from './users.js';
@@ -60,6 +60,7 @@ async function startDaemon(dir: string, args: readonly string[], options: Attach
     const left = ours ? await findAttachment(dir, { runDir: options.runDir }).catch(() => null) : null;
     if (left !== null) await detachAttachment(left, { runDir: options.runDir }).catch(() => undefined);
     if (error instanceof PloopError && error.code === 'BUSY') throw await busyError(dir, error, options);
+    if (error instanceof PloopError && error.code === 'ATTACHED') throw await copyError(dir, error, options);
     throw ours ? new PloopError('INTERRUPTED', `attaching ${resolve(dir)} was interrupted`, { cause: error }) : error;
   }
 }
@@ -68,6 +69,17 @@ async function startDaemon(dir: string, args: readonly string[], options: Attach
 async function busyError(dir: string, error: PloopError, options: RunDirectoryOption): Promise<PloopError> {
   const holder = (await attachmentsOf(dir, { runDir: options.runDir })).find((one) => one.live);
   return holder === undefined ? error : attachedError(dir, holder, 'attaching');
+}
+
+/** Copies of a directory share the image's id, by which attachments are known: one of them at a time. */
+async function copyError(dir: string, error: PloopError, options: RunDirectoryOption): Promise<PloopError> {
+  const copy = await findAttachedCopy(dir, { runDir: options.runDir });
+  if (copy === null || (await findAttachment(dir, { runDir: options.runDir })) !== null) return error;
+  return new PloopError('ATTACHED', `${resolve(dir)} is a copy of ${copy.directory}, which is attached as ${copy.device ?? 'a file'}`, {
+    hint: `Copies share one id, so only one of them can be attached at a time. Detach the other first: ploop detach ${copy.directory}`,
+    details: { directory: copy.directory, device: copy.device },
+    cause: error,
+  });
 }
 
 interface AttachReply {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ploop commands on attached images: real devices, real data, snapshots while it is in use.
-import { mkdir, open } from 'node:fs/promises';
+import { cp, mkdir, open } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../src/attach/attachments.js';
@@ -167,5 +167,18 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an attached image', () => {
     expect(new Set(answers.map((answer) => answer.size))).toEqual(new Set([16 * MIB]));
     await expect(control(one, 'resize', { size: 1 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
     expect(await control(one, 'stats', {})).toMatchObject({ inflight: expect.any(Number) as number });
+  });
+
+  it('is not taken for a copy of its directory, nor the copy for it', async () => {
+    await ploop('create', dir, '--size', '64M', '--fs', 'none');
+    const copy = scratch.path('copy');
+    await cp(dir, copy, { recursive: true });
+    await attached();
+    expect(await ploop('attach', copy)).toMatchObject({ status: 11, stderr: expect.stringContaining(`is a copy of ${dir}`) as string });
+    expect(await ploop('check', copy)).toMatchObject({ status: 0 });
+    expect(await ploop('snapshot', copy, '--name', 'of-the-copy')).toMatchObject({ status: 0 });
+    expect((await ploop('snapshot-list', dir)).stdout).not.toContain('of-the-copy');
+    expect(await ploop('detach', copy)).toMatchObject({ status: 12 });
+    expect(await ploop('detach', dir)).toMatchObject({ status: 0 });
   });
 });
