@@ -154,6 +154,9 @@ static int open_writable(struct pl_layer *ly, unsigned flags,
 		rc = mark_dirty(ly);
 		if (rc == 0)
 			rc = alloc_sanitize(ly);
+	} else if (pl_layer_stale(ly)) {
+		/* What failed may have left something in free ones, too. */
+		rc = alloc_sanitize(ly);
 	}
 	ly->data_dirty = ly->marked_dirty;
 	return rc < 0 ? pl_err_sys(err, rc, "layer %s: recovery", ly->id) : 0;
@@ -320,6 +323,28 @@ static int move_directory(struct pl_layer *ly, struct pl_header *hdr)
 	return rc < 0 ? rc : pl_store_sync(ly->st);
 }
 
+/*
+ * Gives back where the directory was, after the move. Neither header copy
+ * may speak of that place any more, in case the other one gets damaged.
+ */
+static void drop_directory(struct pl_layer *ly, const struct pl_header *old)
+{
+	uint64_t cs = pl_cluster_size(&ly->hdr), len = old->dir_pages * PL_PAGE;
+	int rc;
+
+	if (old->dir_off < ly->hdr.first_cluster * cs)
+		return; /* among the metadata for ever */
+	rc = commit_header(ly);
+	if (rc == 0 && (old->dir_off % cs || len % cs))
+		rc = -EINVAL; /* not our way of placing it */
+	if (rc == 0)
+		rc = pl_store_punch(ly->st, old->dir_off, len);
+	if (rc < 0)
+		pl_layer_distrust(ly);
+	for (uint64_t c = 0; rc == 0 && c < len / cs; c++)
+		alloc_free_now(ly, old->dir_off / cs + c);
+}
+
 static int grow_locked(struct pl_layer *ly, uint64_t virtual_size)
 {
 	struct pl_header hdr = ly->hdr, old;
@@ -335,13 +360,17 @@ static int grow_locked(struct pl_layer *ly, uint64_t virtual_size)
 		rc = move_directory(ly, &hdr);
 	if (rc == 0)
 		rc = grow_tables(ly, pl_page_count(&hdr));
-	if (rc < 0)
-		return rc;
 	old = ly->hdr;
-	ly->hdr = hdr;
-	rc = commit_header(ly);
-	if (rc < 0)
+	if (rc == 0) {
+		ly->hdr = hdr;
+		rc = commit_header(ly);
+	}
+	if (rc < 0) {
 		ly->hdr = old;
+		pl_layer_distrust(ly); /* a new directory stays behind */
+	} else if (old.dir_off != hdr.dir_off) {
+		drop_directory(ly, &old);
+	}
 	return rc;
 }
 
