@@ -48,6 +48,7 @@ static int open_lower(struct pl_image *img, const char *id, bool may_seal,
 	     pl_layer_header(*ret)->flags & PL_HEADER_CLEAN))
 		return rc;
 	pl_layer_abandon(*ret);
+	*ret = NULL; /* callers clean up what they were given */
 	rc = layer_file_open(img, id, PL_LAYER_WRITE | PL_LAYER_MAINTAIN, false,
 			     NULL, &ly, err);
 	if (rc < 0)

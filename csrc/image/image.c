@@ -103,6 +103,7 @@ int layer_file_open(struct pl_image *img, const char *id, unsigned flags,
 	}
 	if (strcmp(pl_layer_id(*ret), id) != 0) {
 		pl_layer_abandon(*ret);
+		*ret = NULL; /* callers clean up what they were given */
 		return pl_err_set(err, PL_E_CORRUPT, EUCLEAN,
 				  "%s/%s holds another layer", img->dir->path,
 				  name);
