@@ -92,13 +92,13 @@ static int relocate_locked(struct pl_chain *ch, uint64_t cno, uint64_t limit,
 	if (!to)
 		return 0;
 	rc = copy_data(ch, e.where, to);
-	if (rc < 0) {
-		pl_layer_distrust(top);
-		return rc;
-	}
-	rc = pl_layer_set(top, cno, (struct pl_entry){ to, e.owned }, true);
+	if (rc == 0)
+		rc = pl_layer_set(top, cno, (struct pl_entry){ to, e.owned },
+				  true);
 	if (rc == 0)
 		*ret_old = e.where;
+	else /* what was copied is in a cluster that nobody uses */
+		pl_layer_distrust(top);
 	return rc;
 }
 

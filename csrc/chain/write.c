@@ -115,6 +115,8 @@ static int write_spans(struct pl_chain *ch, struct span *spans, unsigned n,
 		rc = own_blocks(ch, spans[i].cno,
 				block_mask(block_of(ch, spans[i].in),
 					   block_of(ch, spans[i].len)));
+	if (rc < 0) /* data is there that nobody owns */
+		pl_layer_distrust(top);
 	return rc;
 }
 
