@@ -92,7 +92,7 @@ static int free_old(struct pl_layer *ly, const uint64_t *old_place)
 	return rc < 0 ? rc : pl_store_sync(ly->st);
 }
 
-static int move_locked(struct pl_layer *ly, uint64_t limit, uint64_t *new_place)
+static int move_pages(struct pl_layer *ly, uint64_t limit, uint64_t *new_place)
 {
 	uint64_t place = 0, old;
 	struct mpage *mp;
@@ -118,6 +118,16 @@ static int move_locked(struct pl_layer *ly, uint64_t limit, uint64_t *new_place)
 	ly->alloc.meta_next = place;
 	rc = commit_checkpoint(ly, false);
 	return rc < 0 ? rc : free_old(ly, new_place);
+}
+
+static int move_locked(struct pl_layer *ly, uint64_t limit, uint64_t *new_place)
+{
+	int rc = move_pages(ly, limit, new_place);
+
+	/* Copies, or old places, stay behind where nobody uses them. */
+	if (rc < 0)
+		pl_layer_distrust(ly);
+	return rc;
 }
 
 int pl_layer_move_maps(struct pl_layer *ly, uint64_t limit)

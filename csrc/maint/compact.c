@@ -78,6 +78,8 @@ static int settle(struct compact *c)
 	}
 	pl_layer_touch(c->top);
 	c->n_old = 0;
+	if (rc < 0) /* data stays behind where nobody uses it */
+		pl_layer_distrust(c->top);
 	return rc;
 }
 

@@ -77,7 +77,9 @@ static int merge_cluster(struct merge *m, uint64_t cno, struct pl_entry p)
 	uint64_t mask, where;
 	int rc = pl_layer_entry(m->child, cno, &c);
 
-	mask = p.owned & ~c.owned;
+	/* What lies beyond the child's end does not show (FMT-061). */
+	mask = p.owned & ~c.owned &
+	       pl_owned_limit(pl_layer_header(m->child), cno);
 	if (rc < 0 || !mask)
 		return rc;
 	if (p.where) {
@@ -87,7 +89,11 @@ static int merge_cluster(struct merge *m, uint64_t cno, struct pl_entry p)
 	} else if (c.where) {
 		rc = punch_mask(m, c.where, mask);
 	}
-	return rc < 0 ? rc : pl_layer_own(m->child, cno, mask, true);
+	if (rc == 0)
+		rc = pl_layer_own(m->child, cno, mask, true);
+	if (rc < 0) /* data is there that the child does not own */
+		pl_layer_distrust(m->child);
+	return rc;
 }
 
 static int merge_page(struct merge *m, uint64_t page_no)
