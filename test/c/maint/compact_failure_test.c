@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compactions that fail half-way. */
+#include "disk.h"
+#include "maint/maint.h"
+
+static struct stack s;
+static struct pl_chain *ch;
+static struct pl_compact_stats stats;
+static char zeros[64 * 4096];
+
+/* `n` clusters on a disk of 100 GiB, spread over many map pages. */
+static bool spread(uint64_t n, uint64_t step)
+{
+	if (!stack_init(&s, 4096) || !stack_add(&s, 100 * GIB) ||
+	    !(ch = stack_chain(&s)))
+		return false;
+	for (uint64_t i = 0; i < n; i++)
+		if (put(ch, i * step * 64, 64, 'a' + (int)(i % 20)) < 0)
+			return false;
+	return pl_layer_checkpoint(pl_chain_top(ch)) == 0;
+}
+
+/* Every cluster but each `keep`th is gone. */
+static bool shows(uint64_t n, uint64_t step, uint64_t keep)
+{
+	for (uint64_t i = 0; i < n; i++)
+		if (!holds(ch, i * step * 64, 64,
+			   i % keep ? 0 : 'a' + (int)(i % 20)))
+			return false;
+	return true;
+}
+
+static bool discard(uint64_t n, uint64_t step, uint64_t keep)
+{
+	for (uint64_t i = 0; i < n; i++)
+		if (i % keep &&
+		    pl_chain_discard(ch, 64 * 4096, i * step * 64 * 4096) < 0)
+			return false;
+	return true;
+}
+
+static void finish(void)
+{
+	pl_chain_abandon(ch);
+	stack_fini(&s);
+}
+
+/* Takes every free host cluster: it must read as zeros (FMT-073). */
+static bool free_ones_are_zeros(void)
+{
+	struct pl_layer *top = pl_chain_top(ch);
+	uint64_t c;
+
+	while ((c = pl_layer_take_below(top, UINT64_MAX)) != 0) {
+		if (pl_store_read(pl_layer_store(top), disk_buf, sizeof(zeros),
+				  c * sizeof(zeros), 0) < 0)
+			return false;
+		if (memcmp(disk_buf, zeros, sizeof(zeros)) != 0) {
+			printf("# host cluster %llu is free, not zeros\n",
+			       (unsigned long long)c);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* A copy at a new place is durable before the old one goes. */
+static void fails_anywhere(int with, bool crash)
+{
+	bool fired = true;
+
+	for (int64_t n = 1; fired && n < 400; n += 1 + n / 20) {
+		require(spread(24, 512) && discard(24, 512, 3));
+		s.spy[0].fail_errno = with;
+		s.spy[0].fail_in = n;
+		fired = pl_compact(ch, NULL, &stats) < 0;
+		s.spy[0].failing = false;
+		s.spy[0].fail_in = 0;
+		if (crash)
+			pl_chain_abandon(ch);
+		else
+			pl_chain_close(ch, NULL);
+		ch = stack_chain(&s);
+		if (!ok(ch && shows(24, 512, 3) && free_ones_are_zeros()))
+			printf("# operation %lld failed\n", (long long)n);
+		require(ch);
+		ch = disk_reopen(&s, ch, false);
+		require(ch);
+		is_int(pl_compact(ch, NULL, &stats), 0);
+		ok(shows(24, 512, 3));
+		ok(free_ones_are_zeros());
+		finish();
+	}
+	ok(!fired);
+}
+
+pl_test("may fail at any operation; nothing is lost, nothing left (FMT-073)")
+{
+	fails_anywhere(EIO, true);
+	fails_anywhere(ENOSPC, false);
+}
+
+int main(void)
+{
+	return pl_tap_main();
+}
