@@ -57,16 +57,27 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
     });
   });
 
+  it('is created after a create that was killed at any moment', { timeout: 300_000 }, async () => {
+    await withStopped(async (vz) => {
+      const create = ['create', '102', '--ostemplate', 'tiny', '--diskspace', '256M'];
+      for (const killAfterMs of [500, 800, 1200]) {
+        const { status } = await vz.command('vzctl', create, { signalAfterMs: killAfterMs, signal: 'SIGKILL' });
+        if (status === 137) expect(await vz.vzctl('status', '102')).toBe('CTID 102 deleted unmounted down');
+        else await vz.vzctl('destroy', '102');
+        await sleep(1000);
+        await vz.vzctl(...create);
+        await vz.vzctl('destroy', '102');
+        expect(await leftovers(vz)).toEqual([]);
+      }
+    });
+  });
+
   it('does not notice that its worker was killed', async () => {
     await withStopped(async (vz) => {
       await vz.vzctl('start', '101');
-      await vz.vzctl('exec', '101', 'head -c 3M /dev/urandom > /root/file; sha256sum /root/file > /root/sum; sync');
+      await vz.vzctl('exec', '101', 'dd if=/dev/urandom of=/root/file bs=1M count=3 conv=fsync; sha256sum /root/file > /root/sum');
       await killDaemons(vz, ['worker']);
-      await vz.vzctl(
-        'exec',
-        '101',
-        'echo more >> /root/other; sync; echo 3 > /proc/sys/vm/drop_caches 2>/dev/null; sha256sum -c /root/sum',
-      );
+      await vz.vzctl('exec', '101', 'echo more | dd of=/root/other conv=fsync && sha256sum -c /root/sum');
       const [attachment] = await listAttachments({ runDir: vz.runDir });
       expect(attachment).toMatchObject({ live: true, restarts: 1 });
     });
@@ -75,7 +86,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
   it('whose daemons are dead is stopped, and starts with what was flushed', async () => {
     await withStopped(async (vz) => {
       await vz.vzctl('start', '101');
-      await vz.vzctl('exec', '101', 'echo flushed > /root/file; sync');
+      await vz.vzctl('exec', '101', 'echo flushed | dd of=/root/file conv=fsync');
       await killDaemons(vz, ['keeper', 'worker']);
       await vz.vzctl('stop', '101', '--fast');
       expect(await leftovers(vz)).toEqual([]);

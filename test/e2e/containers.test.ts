@@ -91,7 +91,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
 
   it('is snapshotted while it writes, and goes back to that', async () => {
     await withContainer(async (vz) => {
-      await vz.vzctl('exec', '101', '(while :; do date >> /root/log; done) </dev/null >/dev/null 2>&1 & echo one > /root/file; sync');
+      await vz.vzctl('exec', '101', '(while :; do date >> /root/log; done) </dev/null >/dev/null 2>&1 & echo one > /root/file');
       const taken = await vz.json<{ id: string; live: boolean }>('snapshot', '101', '--name', 'first', '--description', 'while writing');
       expect(taken.live).toBe(true);
       await vz.vzctl('exec', '101', 'echo two > /root/file');

@@ -34,7 +34,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'mmdebstrap'))(
       expect(await vz.vzctl('exec', CTID, 'cat', '/etc/os-release')).toContain('ID=debian');
       expect(await vz.vzctl('exec', CTID, 'hostname')).toBe('debian.example.org');
 
-      await vz.vzctl('exec', CTID, 'mkdir /data && for i in $(seq 1 100); do head -c 2M /dev/urandom > /data/$i; done && sync');
+      await vz.vzctl('exec', CTID, 'mkdir /data && for i in $(seq 1 100); do head -c 2M /dev/urandom > /data/$i; done && sync -f /data');
       const before = await treeSum(vz);
       const { id } = await vz.json<{ id: string }>('snapshot', CTID, '--name', 'before');
 
@@ -61,7 +61,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'mmdebstrap'))(
       await vz.vzctl('start', CTID);
       expect(await treeSum(vz)).toBe(before);
 
-      await vz.vzctl('exec', CTID, 'for i in $(seq 1 75); do rm /data/$i; done; sync');
+      await vz.vzctl('exec', CTID, 'for i in $(seq 1 75); do rm /data/$i; done; sync -f /data');
       const full = await vz.hostBytes(CTID);
       await vz.vzctl('compact', CTID);
       const [compacted, used] = [await vz.hostBytes(CTID), await usedBytes(vz)];
