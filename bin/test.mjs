@@ -16,6 +16,9 @@ const PARTS = ['c', 'unit', 'e2e'];
 /** What the kernel says when it has caught a defect of its own; tests that kill a daemon make file systems complain rightly. */
 const KERNEL_ALARM = /\bBUG: |\bWARNING: |\bOops: |general protection fault|blocked for more than|soft lockup/;
 
+/** A part that takes longer hangs; what it has not reported by then counts as one failure. */
+const PART_LIMIT_MS = 12 * 60_000;
+
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const chosen = process.argv.slice(2);
 const parts = chosen.length === 0 ? PARTS : chosen;
@@ -30,7 +33,7 @@ const tmp = mkdtempSync('/var/tmp/p.');
 const env = { ...process.env, TMPDIR: tmp };
 
 function run(program, args, options = {}) {
-  return spawnSync(program, args, { cwd: root, stdio: 'inherit', env, ...options });
+  return spawnSync(program, args, { cwd: root, stdio: 'inherit', env, timeout: PART_LIMIT_MS, ...options });
 }
 
 function none() {
