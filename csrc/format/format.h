@@ -25,6 +25,8 @@
 #define PL_LABEL_MAX 63u
 /* Virtual size at most 2^34 blocks: 64 TiB at 4 KiB, 1 PiB at 64 KiB. */
 #define PL_MAX_BLOCKS (1ull << 34)
+#define PL_DIR_PAGES_MAX (1u << 16)
+#define PL_METADATA_MAX (1ull << 30) /* bytes before the first cluster */
 #define PL_JOURNAL_MIN (512u << 10)
 #define PL_JOURNAL_MAX (64u << 20)
 #define PL_RECORD_MAX (256u << 10)

@@ -173,7 +173,7 @@ static int validate_places(const struct pl_header *h, struct pl_err *err)
 {
 	uint64_t cs = pl_cluster_size(h);
 
-	if (h->dir_pages > (1ull << 27) ||
+	if (h->dir_pages > PL_DIR_PAGES_MAX ||
 	    !region_ok(h->dir_off, h->dir_pages * PL_PAGE))
 		return corrupt(err, "the directory's place", h->dir_off);
 	if (h->dir_pages < pl_dir_page_count(h))
@@ -184,7 +184,7 @@ static int validate_places(const struct pl_header *h, struct pl_err *err)
 	if (!region_ok(h->journal_off, h->journal_len) ||
 	    h->journal_len < PL_JOURNAL_MIN || h->journal_len > PL_JOURNAL_MAX)
 		return corrupt(err, "the journal's place", h->journal_off);
-	if (h->first_cluster == 0 || h->first_cluster > PL_WHERE_MAX ||
+	if (h->first_cluster == 0 || h->first_cluster > PL_METADATA_MAX / cs ||
 	    h->first_cluster * cs < h->journal_off + h->journal_len)
 		return corrupt(err, "the first cluster", h->first_cluster);
 	if (h->dir_off < h->journal_off + h->journal_len &&
@@ -195,7 +195,7 @@ static int validate_places(const struct pl_header *h, struct pl_err *err)
 	if (h->dir_off + h->dir_pages * PL_PAGE > h->first_cluster * cs &&
 	    h->dir_off < h->first_cluster * cs)
 		return corrupt(err, "the directory's place", h->dir_off);
-	if (h->checkpoint_lsn % 8)
+	if (h->checkpoint_lsn % 8 || h->checkpoint_lsn >= 1ull << 63)
 		return corrupt(err, "the checkpoint", h->checkpoint_lsn);
 	return 0;
 }
@@ -211,6 +211,8 @@ static int validate(const struct pl_header *h, struct pl_err *err)
 	if (h->virtual_size == 0 || h->virtual_size % h->block_size ||
 	    h->virtual_size / h->block_size > PL_MAX_BLOCKS)
 		return corrupt(err, "the virtual size", h->virtual_size);
+	if (h->sequence >= 1ull << 63)
+		return corrupt(err, "the sequence", h->sequence);
 	if (pl_uuid_is_nil(&h->uuid))
 		return corrupt(err, "the layer's id", 0);
 	return validate_places(h, err);

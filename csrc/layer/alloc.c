@@ -79,15 +79,23 @@ static void set_free(struct alloc *a, uint64_t c)
 	a->n_free++;
 }
 
-static int mark_bytes(struct pl_layer *ly, uint64_t off, uint64_t len)
+/* Metadata; a file that says nonsense must not cost the memory to note it. */
+static int mark_bytes(struct pl_layer *ly, uint64_t off, uint64_t len,
+		      struct pl_err *err)
 {
 	uint64_t cs = cluster_size(ly);
 	uint64_t end = pl_div_up(off + len, cs);
-	int rc = extend(&ly->alloc, end);
 
-	for (uint64_t c = off / cs; rc == 0 && c < end; c++)
+	if (end > ly->alloc.file_clusters + BEYOND_END_MAX)
+		return pl_err_set(err, PL_E_CORRUPT, EUCLEAN,
+				  "layer %s: metadata at %llu lies beyond the "
+				  "end of the file",
+				  ly->id, (unsigned long long)off);
+	if (extend(&ly->alloc, end) < 0)
+		return pl_err_sys(err, -ENOMEM, "layer %s: free space", ly->id);
+	for (uint64_t c = off / cs; c < end; c++)
 		set_used(&ly->alloc, c);
-	return rc;
+	return 0;
 }
 
 static int mark_entry(struct pl_layer *ly, uint64_t where, struct pl_err *err)
@@ -142,19 +150,16 @@ int alloc_scan(struct pl_layer *ly, struct pl_err *err)
 	uint64_t cs = cluster_size(ly), size = 0;
 	int rc = pl_store_size(ly->st, &size);
 
-	ly->alloc.file_clusters = size / cs;
-	if (rc == 0)
-		rc = extend(&ly->alloc, ly->hdr.first_cluster);
-	if (rc == 0)
-		rc = mark_bytes(ly, 0, ly->hdr.first_cluster * cs);
-	if (rc == 0)
-		rc = mark_bytes(ly, ly->hdr.dir_off,
-				ly->hdr.dir_pages * PL_PAGE);
 	if (rc < 0)
 		return pl_err_sys(err, rc, "layer %s: free space", ly->id);
+	ly->alloc.file_clusters = size / cs;
+	rc = mark_bytes(ly, 0, ly->hdr.first_cluster * cs, err);
+	if (rc == 0)
+		rc = mark_bytes(ly, ly->hdr.dir_off,
+				ly->hdr.dir_pages * PL_PAGE, err);
 	for (uint64_t p = 0; p < ly->page_count && rc == 0; p++)
 		if (ly->dir[p].location) {
-			rc = mark_bytes(ly, ly->dir[p].location, PL_PAGE);
+			rc = mark_bytes(ly, ly->dir[p].location, PL_PAGE, err);
 			note_map_page(ly, ly->dir[p].location);
 		}
 	if (ly->alloc.meta_next % cs == 0)

@@ -167,7 +167,7 @@ pl_test("rejects a directory in an impossible place (FMT-015)")
 	bad_value("directory", 112, h.journal_off - 4096, true);
 	bad_value("directory", 112, h.first_cluster * (256 << 10) - 8192, true);
 	bad_value("directory", 120, 0, true);
-	bad_value("directory", 120, (1ull << 27) + 1, true);
+	bad_value("directory", 120, (1ull << 16) + 1, true);
 	bad_value("directory", 120, UINT64_MAX, true);
 	bad_value("directory pages", 128, 63, true);
 	h.dir_off = (h.first_cluster + 5) * (256 << 10);
@@ -190,8 +190,16 @@ pl_test("rejects a first cluster inside the metadata (FMT-015)")
 {
 	bad_value("first cluster", 168, 0, true);
 	bad_value("first cluster", 168, 4, true);
+	bad_value("first cluster", 168, (1ull << 30) / (256 << 10) + 1, true);
 	bad_value("first cluster", 168, 1ull << 40, true);
 	bad_value("checkpoint", 152, 4, true);
+}
+
+pl_test("rejects numbers that could not go on growing (FMT-014, FMT-015)")
+{
+	bad_value("sequence", 24, 1ull << 63, true);
+	bad_value("sequence", 24, UINT64_MAX, true);
+	bad_value("checkpoint", 152, 1ull << 63, true);
 }
 
 int main(void)
