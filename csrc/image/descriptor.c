@@ -164,6 +164,15 @@ static bool get_size(const json_t *obj, const char *key, uint64_t *ret)
 	return true;
 }
 
+/* true or false; absent is false. */
+static bool get_flag(const json_t *obj, const char *key, bool *ret)
+{
+	const json_t *v = json_object_get(obj, key);
+
+	*ret = json_is_true(v);
+	return !v || json_is_boolean(v);
+}
+
 static int read_layers(const json_t *root, struct pl_image_desc *desc,
 		       struct pl_err *err)
 {
@@ -178,8 +187,6 @@ static int read_layers(const json_t *root, struct pl_image_desc *desc,
 		    !get_id(v, "parent", layer.parent, false) ||
 		    !get_size(v, "size", &layer.size))
 			return bad(err, "an entry of \"layers\"");
-		if (descriptor_layer(desc, layer.id))
-			return bad(err, "the uniqueness of layer ids");
 		if (descriptor_add_layer(desc, &layer) < 0)
 			return pl_err_sys(err, -ENOMEM, DESCRIPTOR);
 	}
@@ -203,30 +210,12 @@ static int read_snapshots(const json_t *root, struct pl_image_desc *desc,
 			      sizeof(s.description), false) ||
 		    !get_text(v, "created", s.created, sizeof(s.created), true))
 			return bad(err, "an entry of \"snapshots\"");
-		s.hidden = json_is_true(json_object_get(v, "hidden"));
+		if (!get_flag(v, "hidden", &s.hidden))
+			return bad(err, "\"hidden\" of a snapshot");
 		if (!descriptor_layer(desc, s.layer))
 			return bad(err, "the layer of a snapshot");
 		if (descriptor_add_snapshot(desc, &s) < 0)
 			return pl_err_sys(err, -ENOMEM, DESCRIPTOR);
-	}
-	return 0;
-}
-
-/* Every parent exists, and following parents ends. */
-static int check_tree(const struct pl_image_desc *desc, struct pl_err *err)
-{
-	const struct pl_image_layer *l;
-	unsigned steps;
-
-	if (!descriptor_layer(desc, desc->top))
-		return bad(err, "the layer \"top\" names");
-	for (unsigned i = 0; i < desc->n_layers; i++) {
-		steps = 0;
-		for (l = &desc->layers[i]; l->parent[0];) {
-			l = descriptor_layer(desc, l->parent);
-			if (!l || ++steps > desc->n_layers)
-				return bad(err, "the parent of a layer");
-		}
 	}
 	return 0;
 }
@@ -266,7 +255,7 @@ static int decode(const json_t *root, struct pl_image_desc *desc,
 	rc = read_layers(root, desc, err);
 	if (rc == 0)
 		rc = read_snapshots(root, desc, err);
-	return rc < 0 ? rc : check_tree(desc, err);
+	return rc < 0 ? rc : descriptor_check_tree(desc, err);
 }
 
 static int read_text(struct pl_dir *dir, char **ret, size_t *ret_len,
@@ -284,8 +273,14 @@ static int read_text(struct pl_dir *dir, char **ret, size_t *ret_len,
 	if (rc < 0)
 		return rc;
 	rc = pl_store_size(st, &size);
-	if (rc == 0 && size > SIZE_MAX_BYTES)
-		rc = -EFBIG;
+	if (rc == 0 && size > SIZE_MAX_BYTES) {
+		pl_store_close(st);
+		return pl_err_set(err, PL_E_CORRUPT, EFBIG,
+				  "%s/" DESCRIPTOR " has %llu bytes; at most "
+				  "%u",
+				  dir->path, (unsigned long long)size,
+				  SIZE_MAX_BYTES);
+	}
 	text = rc == 0 ? malloc(size + 1) : NULL;
 	if (rc == 0)
 		rc = text ? pl_store_read(st, text, size, 0, PL_IO_META) :

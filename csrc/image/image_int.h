@@ -32,6 +32,9 @@ int descriptor_load(struct pl_dir *dir, struct pl_image_desc *ret,
  */
 int descriptor_store(struct pl_dir *dir, const struct pl_image_desc *desc,
 		     struct pl_err *err);
+/* descriptor_tree.c: ids are unique, parents exist, following them ends. */
+int descriptor_check_tree(const struct pl_image_desc *desc,
+			  struct pl_err *err);
 void descriptor_free(struct pl_image_desc *desc);
 int descriptor_copy(const struct pl_image_desc *from, struct pl_image_desc *to);
 int descriptor_add_layer(struct pl_image_desc *desc,
