@@ -101,6 +101,16 @@ int layer_file_open(struct pl_image *img, const char *id, unsigned flags,
 		pl_err_wrap(err, "%s/%s", img->dir->path, name);
 		return rc;
 	}
+	if (pl_layer_header(*ret)->block_size != img->desc.block_size) {
+		pl_err_set(err, PL_E_CORRUPT, EUCLEAN,
+			   "%s/%s: block size %u; the image has %u",
+			   img->dir->path, name,
+			   pl_layer_header(*ret)->block_size,
+			   img->desc.block_size);
+		pl_layer_abandon(*ret);
+		*ret = NULL;
+		return -EUCLEAN;
+	}
 	if (strcmp(pl_layer_id(*ret), id) != 0) {
 		pl_layer_abandon(*ret);
 		*ret = NULL; /* callers clean up what they were given */
@@ -156,15 +166,26 @@ static int check_params(struct pl_dir *dir, const struct pl_image_params *p,
 	return 0;
 }
 
+/* Is this the name of a layer file (FMT-112)? */
+static bool is_layer_file(const char *name, char id[PL_ID_LEN + 1])
+{
+	struct pl_uuid uuid;
+
+	if (strlen(name) != PL_ID_LEN + 4 ||
+	    strcmp(name + PL_ID_LEN, ".plp") != 0)
+		return false;
+	memcpy(id, name, PL_ID_LEN);
+	id[PL_ID_LEN] = '\0';
+	return pl_uuid_parse(id, &uuid);
+}
+
 /* Files of a create that was interrupted before its commit. */
 static int drop_layer_file(void *arg, const char *name)
 {
-	struct pl_image *img = arg;
-	char path[LAYER_NAME_MAX * 2];
+	char id[PL_ID_LEN + 1];
 
-	if (snprintf(path, sizeof(path), LAYERS "/%s", name) <
-	    (int)sizeof(path))
-		img->dir->ops->unlink(img->dir, path);
+	if (is_layer_file(name, id))
+		layer_file_unlink(arg, id);
 	return 0;
 }
 
@@ -218,17 +239,10 @@ int pl_image_create(struct pl_dir *dir, const struct pl_image_params *params,
 static int collect_one(void *arg, const char *name)
 {
 	struct pl_image *img = arg;
-	char id[PL_ID_LEN + 1], path[LAYER_NAME_MAX];
+	char id[PL_ID_LEN + 1];
 
-	if (strlen(name) != PL_ID_LEN + 4 ||
-	    strcmp(name + PL_ID_LEN, ".plp") != 0)
-		return 0;
-	memcpy(id, name, PL_ID_LEN);
-	id[PL_ID_LEN] = '\0';
-	if (descriptor_layer(&img->desc, id))
-		return 0;
-	layer_file_name(path, id);
-	img->dir->ops->unlink(img->dir, path);
+	if (is_layer_file(name, id) && !descriptor_layer(&img->desc, id))
+		layer_file_unlink(img, id);
 	return 0;
 }
 
