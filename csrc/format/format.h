@@ -58,7 +58,11 @@ struct pl_header {
 	uint64_t first_cluster; /* first host cluster for data and maps */
 	uint64_t created; /* seconds since 1970, UTC */
 	char label[PL_LABEL_MAX + 1];
+	uint64_t sums_off, sums_pages; /* block checksums; see has_sums */
 };
+
+/* auto_clear: the layer has block checksums (FMT-120). */
+#define PL_AUTO_CLEAR_SUMS 1ull
 
 void pl_header_encode(const struct pl_header *hdr, void *page);
 
@@ -112,6 +116,9 @@ uint64_t pl_owned_limit(const struct pl_header *hdr, uint64_t cno);
  */
 void pl_header_layout(struct pl_header *hdr, uint32_t journal_len);
 
+/* Has it block checksums, at a place that can be (FMT-121)? */
+bool pl_header_has_sums(const struct pl_header *hdr);
+
 /* ---- map ---- */
 
 struct pl_entry {
@@ -145,6 +152,16 @@ enum pl_dir_page_state pl_dir_page_decode(const void *page, uint64_t dpno,
 					  struct pl_dir_entry *entries);
 /* The CRC field of an encoded directory page. */
 uint32_t pl_dir_page_crc(const void *page);
+
+/* ---- block checksums ---- */
+
+#define PL_SUMS_CLUSTERS 15u /* host clusters that one page is for */
+#define PL_SUMS_PER_PAGE (PL_SUMS_CLUSTERS * PL_CLUSTER_BLOCKS)
+
+/* Page `number` of the table; sums has PL_SUMS_PER_PAGE. */
+void pl_sums_encode(const uint32_t *sums, uint64_t number, void *page);
+/* False when the page is not right. */
+bool pl_sums_decode(const void *page, uint64_t number, uint32_t *sums);
 
 /* ---- journal ---- */
 
@@ -200,6 +217,9 @@ uint32_t pl_record_seal(void *record, const struct pl_record *rec,
  */
 bool pl_record_parse(const void *buf, size_t avail, uint64_t lsn,
 		     uint32_t prev_crc, struct pl_record *ret);
+/* The same without looking at the checksum, for bad records. */
+bool pl_record_peek(const void *buf, size_t avail, uint64_t lsn,
+		    struct pl_record *ret);
 void pl_record_get_map(const void *record, uint32_t i, struct pl_map_item *ret);
 void pl_record_get_page(const void *record, uint32_t i,
 			struct pl_page_item *ret);

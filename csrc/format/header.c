@@ -36,12 +36,17 @@ enum {
 	H_FIRST_CLUSTER = 168,
 	H_CREATED = 176,
 	H_LABEL = 184,
+	H_SUMS_OFF = 248,
+	H_SUMS_PAGES = 256,
 	H_FEATURE_NAMES = 1024,
 };
 
 #define FEATURE_NAMES 64u
 #define FEATURE_NAME_SIZE 48u /* kind, bit, 46 bytes of name */
 #define FEATURE_KIND_INCOMPATIBLE 1u
+#define FEATURE_KIND_AUTO_CLEAR 3u
+#define SUMS_NAME "block-checksums"
+#define SUMS_NAME_ENTRY 62u
 
 /* Incompatible features this version knows: none yet. */
 #define KNOWN_INCOMPATIBLE 0ull
@@ -74,6 +79,17 @@ uint64_t pl_owned_limit(const struct pl_header *hdr, uint64_t cno)
 	return blocks >= 64 ? UINT64_MAX : (1ull << blocks) - 1;
 }
 
+bool pl_header_has_sums(const struct pl_header *hdr)
+{
+	uint64_t cs = pl_cluster_size(hdr);
+
+	return hdr->auto_clear & PL_AUTO_CLEAR_SUMS && hdr->sums_pages > 0 &&
+	       hdr->sums_pages <= PL_WHERE_MAX / PL_SUMS_CLUSTERS + 1 &&
+	       hdr->sums_off % cs == 0 &&
+	       hdr->sums_off >= hdr->first_cluster * cs &&
+	       hdr->sums_off / cs <= PL_WHERE_MAX;
+}
+
 static uint64_t round_up(uint64_t v, uint64_t unit)
 {
 	return pl_div_up(v, unit) * unit;
@@ -93,6 +109,20 @@ void pl_header_layout(struct pl_header *hdr, uint32_t journal_len)
 		round_up(hdr->journal_off + journal_len,
 			 pl_cluster_size(hdr)) /
 		pl_cluster_size(hdr);
+}
+
+/*
+ * The names of all features this version may set, set or not: so that headers
+ * differ in their first sector only, and none is ever torn (FMT-090).
+ */
+static void put_names(void *page)
+{
+	char *entry = (char *)page + H_FEATURE_NAMES +
+		      SUMS_NAME_ENTRY * FEATURE_NAME_SIZE;
+
+	entry[0] = FEATURE_KIND_AUTO_CLEAR;
+	entry[1] = __builtin_ctzll(PL_AUTO_CLEAR_SUMS);
+	memcpy(entry + 2, SUMS_NAME, sizeof(SUMS_NAME));
 }
 
 void pl_header_encode(const struct pl_header *hdr, void *page)
@@ -122,6 +152,9 @@ void pl_header_encode(const struct pl_header *hdr, void *page)
 	put64(page, H_CREATED, hdr->created);
 	memcpy((char *)page + H_LABEL, hdr->label,
 	       strnlen(hdr->label, PL_LABEL_MAX));
+	put64(page, H_SUMS_OFF, hdr->sums_off);
+	put64(page, H_SUMS_PAGES, hdr->sums_pages);
+	put_names(page);
 	put32(page, H_CRC, page_crc(page, H_CRC));
 }
 
@@ -242,6 +275,10 @@ static void decode_fields(const void *page, struct pl_header *h)
 	h->first_cluster = get64(page, H_FIRST_CLUSTER);
 	h->created = get64(page, H_CREATED);
 	memcpy(h->label, (const char *)page + H_LABEL, PL_LABEL_MAX);
+	if (h->auto_clear & PL_AUTO_CLEAR_SUMS) {
+		h->sums_off = get64(page, H_SUMS_OFF);
+		h->sums_pages = get64(page, H_SUMS_PAGES);
+	}
 }
 
 int pl_header_decode(const void *page, struct pl_header *ret,

@@ -102,8 +102,8 @@ uint32_t pl_record_seal(void *record, const struct pl_record *rec,
 	return crc;
 }
 
-bool pl_record_parse(const void *buf, size_t avail, uint64_t lsn,
-		     uint32_t prev_crc, struct pl_record *ret)
+bool pl_record_peek(const void *buf, size_t avail, uint64_t lsn,
+		    struct pl_record *ret)
 {
 	uint64_t want;
 
@@ -122,7 +122,12 @@ bool pl_record_parse(const void *buf, size_t avail, uint64_t lsn,
 	       (uint64_t)ret->dir_items * PL_RECORD_DIR_ITEM;
 	if (want != ret->len)
 		return false;
-	if (ret->type != PL_RECORD_MAP && ret->type != PL_RECORD_CHECKPOINT)
-		return false;
-	return record_crc(buf, ret->len, prev_crc) == ret->crc;
+	return ret->type == PL_RECORD_MAP || ret->type == PL_RECORD_CHECKPOINT;
+}
+
+bool pl_record_parse(const void *buf, size_t avail, uint64_t lsn,
+		     uint32_t prev_crc, struct pl_record *ret)
+{
+	return pl_record_peek(buf, avail, lsn, ret) &&
+	       record_crc(buf, ret->len, prev_crc) == ret->crc;
 }

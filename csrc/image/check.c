@@ -9,19 +9,14 @@
 #include "image/image_int.h"
 #include "maint/maint.h"
 
-struct check {
-	struct pl_image img;
-	pl_finding_fn *each;
-	void *arg;
-	struct pl_check_result *ret;
-	const char *layer; /* the one being checked, "" = descriptor */
-	bool stopped;
-};
-
-static void found(void *arg, enum pl_code code, uint64_t off, const char *text)
+static void found(void *arg, enum pl_damage kind, uint64_t off,
+		  const char *text)
 {
-	struct check *c = arg;
-	struct pl_finding f = { .code = code, .layer = c->layer, .offset = off };
+	struct checkup *c = arg;
+	struct pl_finding f = { .code = pl_damage_code(kind),
+				.kind = kind,
+				.layer = c->layer,
+				.offset = off };
 
 	c->ret->findings++;
 	snprintf(f.text, sizeof(f.text), "%s", text);
@@ -29,8 +24,8 @@ static void found(void *arg, enum pl_code code, uint64_t off, const char *text)
 		c->stopped = !c->each(c->arg, &f);
 }
 
-static void __attribute__((format(printf, 2, 3)))
-foundf(struct check *c, const char *fmt, ...)
+static void __attribute__((format(printf, 3, 4)))
+foundf(struct checkup *c, enum pl_damage kind, const char *fmt, ...)
 {
 	char text[400];
 	va_list ap;
@@ -38,11 +33,11 @@ foundf(struct check *c, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	found(c, PL_E_CORRUPT, 0, text);
+	found(c, kind, 0, text);
 }
 
 /* Does the file agree with the descriptor about what it is? */
-static void check_fit(struct check *c, const struct pl_image_layer *l,
+static void check_fit(struct checkup *c, const struct pl_image_layer *l,
 		      const struct pl_header *h)
 {
 	const struct pl_image_desc *d = &c->img.desc;
@@ -51,103 +46,148 @@ static void check_fit(struct check *c, const struct pl_image_layer *l,
 	bool known;
 
 	pl_uuid_format(&h->uuid, text);
-	if (strcmp(text, l->id) != 0)
-		foundf(c, "the file holds layer %s", text);
+	if (strcmp(text, l->id) != 0) {
+		foundf(c, PL_DAMAGE_LAYER_FOREIGN, "the file holds layer %s",
+		       text);
+		return;
+	}
 	if (h->block_size != d->block_size)
-		foundf(c, "block size %u; the image has %u", h->block_size,
+		foundf(c, PL_DAMAGE_LAYER_MISFIT,
+		       "block size %u; the image has %u", h->block_size,
 		       d->block_size);
 	known = pl_uuid_is_nil(&h->parent);
 	pl_uuid_format(&h->parent, text);
 	while (!known && (p = descriptor_layer(d, p->parent)) != NULL)
 		known = strcmp(p->id, text) == 0;
 	if (!known)
-		foundf(c, "was made on layer %s, which is not below it", text);
+		foundf(c, PL_DAMAGE_LAYER_MISFIT,
+		       "was made on layer %s, which is not below it", text);
 }
 
-static int check_layer(struct check *c, const struct pl_image_layer *l)
+static void add_up(struct checkup *c, const struct pl_check_layer *cl)
 {
-	struct pl_check_sink sink = { .found = found, .arg = c };
+	c->ret->map_pages += cl->map_pages;
+	c->ret->clusters += cl->clusters;
+	c->ret->journal_records += cl->journal_records;
+	c->ret->layers_with_sums += cl->sums;
+	c->ret->verified += cl->verified;
+	c->ret->uncovered += cl->uncovered;
+}
+
+int checkup_layer(struct checkup *c, const struct pl_image_layer *l,
+		  struct check_layer_state *ret, struct pl_err *err)
+{
+	struct pl_damage_sink sink = { .found = found, .arg = c };
 	struct pl_dir *dir = c->img.dir;
 	struct pl_check_layer cl;
 	char name[LAYER_NAME_MAX];
 	struct pl_store *st;
-	struct pl_err err;
 	int rc;
 
+	memset(ret, 0, sizeof(*ret));
 	c->layer = l->id;
 	c->ret->layers++;
 	layer_file_name(name, l->id);
-	rc = dir->ops->open(dir, name, 0, &st, &err);
-	if (rc < 0) {
-		found(c, PL_E_CORRUPT, 0,
-		      rc == -ENOENT ? "the layer's file is missing" : err.msg);
+	rc = dir->ops->open(dir, name, 0, &st, err);
+	if (rc == -ENOENT || (rc < 0 && err->code == PL_E_CORRUPT)) {
+		foundf(c, PL_DAMAGE_LAYER_MISSING, "%s",
+		       rc == -ENOENT ? "the layer's file is missing" :
+				       err->msg);
 		return 0;
 	}
-	rc = pl_check_layer_file(st, &sink, &cl);
 	if (rc < 0)
 		return rc;
-	c->ret->map_pages += cl.map_pages;
-	c->ret->clusters += cl.clusters;
-	if (cl.opened)
-		check_fit(c, l, &cl.hdr);
+	rc = pl_check_layer_file(st, c->flags & PL_CHECK_DATA, &sink, &cl, err);
+	if (rc < 0) {
+		pl_err_wrap(err, "layer %s", l->id);
+		return rc;
+	}
+	add_up(c, &cl);
+	if (!cl.opened)
+		return 0;
+	check_fit(c, l, &cl.hdr);
+	ret->opened = true;
+	ret->clean = cl.hdr.flags & PL_HEADER_CLEAN;
+	ret->sealed = cl.hdr.state == PL_LAYER_SEALED;
+	if (!ret->clean ||
+	    (!ret->sealed && strcmp(l->id, c->img.desc.top) != 0))
+		c->ret->unclean++;
 	return 0;
 }
 
 static int count_leftover(void *arg, const char *name)
 {
-	struct check *c = arg;
+	struct checkup *c = arg;
 	char id[PL_ID_LEN + 1];
 
 	snprintf(id, sizeof(id), "%s", name);
-	if (strlen(name) != PL_ID_LEN + 4 || !descriptor_layer(&c->img.desc, id))
+	if (strlen(name) != PL_ID_LEN + 4 ||
+	    !descriptor_layer(&c->img.desc, id))
 		c->ret->leftovers++;
 	return 0;
 }
 
-static int check_locked(struct check *c, struct pl_err *err)
+int checkup_start(struct checkup *c, struct pl_err *err)
 {
+	struct pl_dir *dir = c->img.dir;
+	struct pl_store *st;
+	int rc;
+
+	memset(c->ret, 0, sizeof(*c->ret));
+	c->layer = "";
+	rc = dir->ops->open(dir, DESCRIPTOR, 0, &st, err);
+	if (rc == -ENOENT)
+		return pl_err_set(err, PL_E_NOT_AN_IMAGE, ENOENT,
+				  "%s is not an image: it has no " DESCRIPTOR,
+				  dir->path);
+	if (rc == 0)
+		pl_store_close(st);
+	return rc;
+}
+
+int checkup_all(struct checkup *c, struct pl_err *err)
+{
+	struct check_layer_state state;
 	int rc = descriptor_load(c->img.dir, &c->img.desc, err);
 
+	c->layer = "";
 	if (rc < 0 && err->code == PL_E_CORRUPT) {
-		found(c, err->code, 0, err->msg);
+		foundf(c, PL_DAMAGE_DESCRIPTOR, "%s", err->msg);
 		return 0;
 	}
-	for (unsigned i = 0; rc == 0 && i < c->img.desc.n_layers; i++) {
-		rc = check_layer(c, &c->img.desc.layers[i]);
-		if (rc < 0)
-			pl_err_sys(err, rc, "layer %s",
-				   c->img.desc.layers[i].id);
-	}
+	for (unsigned i = 0; rc == 0 && i < c->img.desc.n_layers; i++)
+		rc = checkup_layer(c, &c->img.desc.layers[i], &state, err);
 	if (rc == 0)
 		c->img.dir->ops->list(c->img.dir, LAYERS, count_leftover, c);
 	descriptor_free(&c->img.desc);
 	return rc;
 }
 
-int pl_image_check(struct pl_dir *dir, pl_finding_fn *each, void *arg,
-		   struct pl_check_result *ret, struct pl_err *err)
+int pl_image_check_deep(struct pl_dir *dir, unsigned flags, pl_finding_fn *each,
+			void *arg, struct pl_check_result *ret,
+			struct pl_err *err)
 {
-	struct check c = { .img.dir = dir, .each = each, .arg = arg,
-			   .ret = ret, .layer = "" };
+	struct checkup c = { .img.dir = dir,
+			     .flags = flags,
+			     .each = each,
+			     .arg = arg,
+			     .ret = ret };
 	struct pl_err local;
-	struct pl_store *st;
 	int rc;
 
 	err = err ? err : &local;
-	memset(ret, 0, sizeof(*ret));
-	rc = dir->ops->open(dir, DESCRIPTOR, 0, &st, err);
-	if (rc < 0)
-		return rc == -ENOENT ?
-			       pl_err_set(err, PL_E_NOT_AN_IMAGE, ENOENT,
-					  "%s is not an image: it has no "
-					  DESCRIPTOR,
-					  dir->path) :
-			       rc;
-	pl_store_close(st);
-	rc = dir->ops->lock(dir, false, "ploop check", err);
+	rc = checkup_start(&c, err);
+	if (rc == 0)
+		rc = dir->ops->lock(dir, false, "ploop check", err);
 	if (rc < 0)
 		return rc;
-	rc = check_locked(&c, err);
+	rc = checkup_all(&c, err);
 	dir->ops->unlock(dir);
 	return rc;
+}
+
+int pl_image_check(struct pl_dir *dir, pl_finding_fn *each, void *arg,
+		   struct pl_check_result *ret, struct pl_err *err)
+{
+	return pl_image_check_deep(dir, 0, each, arg, ret, err);
 }

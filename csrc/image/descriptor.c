@@ -250,6 +250,7 @@ static int decode(const json_t *root, struct pl_image_desc *desc,
 	    !pl_block_size_valid((uint32_t)bs))
 		return bad(err, "\"blockSize\"");
 	desc->block_size = (uint32_t)bs;
+	desc->checksums = json_is_true(json_object_get(root, "checksums"));
 	if (!get_id(root, "top", desc->top, true))
 		return bad(err, "\"top\"");
 	rc = read_layers(root, desc, err);
@@ -395,8 +396,13 @@ static char *encode(const struct pl_image_desc *desc)
 		"created", desc->created, "size", (json_int_t)desc->size,
 		"blockSize", (int)desc->block_size, "top", desc->top, "layers",
 		encode_layers(desc), "snapshots", encode_snapshots(desc));
-	char *text = root ? dump(root) : NULL;
+	char *text;
 
+	/* Only where it is set: older programs do not know it. */
+	if (root && desc->checksums &&
+	    json_object_set_new(root, "checksums", json_true()) < 0)
+		root = give_up(root);
+	text = root ? dump(root) : NULL;
 	json_decref(root);
 	return text;
 }

@@ -163,6 +163,7 @@ static int check_params(struct pl_dir *dir, const struct pl_image_params *p,
 		 p->label ? p->label : "");
 	snprintf(desc->fs, sizeof(desc->fs), "%s", p->fs ? p->fs : "none");
 	iso_now(desc->created, sizeof(desc->created));
+	desc->checksums = p->checksums;
 	return 0;
 }
 
@@ -246,7 +247,7 @@ static int collect_one(void *arg, const char *name)
 	return 0;
 }
 
-static void collect_leftovers(struct pl_image *img)
+void collect_leftovers(struct pl_image *img)
 {
 	img->dir->ops->unlink(img->dir, DESCRIPTOR_NEW);
 	img->dir->ops->list(img->dir, LAYERS, collect_one, img);

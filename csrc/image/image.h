@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "layer/damage.h"
 
 struct pl_dir;
 struct pl_image;
@@ -31,6 +32,7 @@ struct pl_image_params {
 	uint32_t block_size; /* bytes; 0 = 4096 */
 	const char *label; /* NULL = none; at most 63 bytes */
 	const char *fs; /* "ext4", "xfs", "none": noted, not made here */
+	bool checksums; /* layers get block checksums when they are sealed */
 };
 
 /* dir must be empty (apart from the lock). EXISTS when it holds an image. */
@@ -70,6 +72,7 @@ struct pl_image_desc {
 	char top[PL_ID_LEN + 1];
 	uint64_t size; /* of the top, bytes */
 	uint32_t block_size;
+	bool checksums; /* of blocks, for layers that are sealed */
 	struct pl_image_layer *layers;
 	unsigned n_layers;
 	struct pl_image_snapshot *snapshots; /* in order of creation */
@@ -140,9 +143,18 @@ int pl_image_compact(struct pl_image *img, struct pl_chain *live,
 
 /* ---- looking ---- */
 
+enum pl_outcome {
+	PL_FOUND, /* by a check, which changes nothing */
+	PL_FIXED, /* with nothing lost */
+	PL_SALVAGED, /* what could be proven is kept; see the report */
+	PL_LEFT, /* a repair can't do anything about it */
+};
+
 /* One finding of a check; return false to stop. */
 struct pl_finding {
 	enum pl_code code;
+	enum pl_damage kind;
+	enum pl_outcome outcome;
 	const char *layer; /* id, "" = the descriptor */
 	uint64_t offset; /* in the layer file, bytes */
 	char text[400];
@@ -151,14 +163,43 @@ typedef bool pl_finding_fn(void *arg, const struct pl_finding *finding);
 
 struct pl_check_result {
 	unsigned layers, findings, leftovers;
+	unsigned unclean; /* layers that a crash left open or not sealed */
+	unsigned fixed, salvaged, left; /* of the findings, by a repair */
 	uint64_t map_pages, clusters, journal_records;
+	unsigned layers_with_sums; /* that have block checksums */
+	uint64_t verified, uncovered; /* blocks with data, with PL_CHECK_DATA */
+	char report[48]; /* the repair's directory in the image, "" = none */
 };
+
+#define PL_CHECK_DATA 1u /* also the blocks that have checksums */
+
 /*
  * Reads all metadata of a detached image without changing anything. Returns 0
  * when the check could be made, whatever it found (result->findings).
  */
 int pl_image_check(struct pl_dir *dir, pl_finding_fn *each, void *arg,
 		   struct pl_check_result *ret, struct pl_err *err);
+int pl_image_check_deep(struct pl_dir *dir, unsigned flags, pl_finding_fn *each,
+			void *arg, struct pl_check_result *ret,
+			struct pl_err *err);
+
+/*
+ * The same under the exclusive lock, and repairs what can be: see
+ * enum pl_fix. Layers that a crash left open are replayed and closed,
+ * leftovers removed. Before anything is salvaged, a copy of the layer's file
+ * and report.json are in result->report. Safe to interrupt and run again.
+ */
+int pl_image_repair(struct pl_dir *dir, unsigned flags, pl_finding_fn *each,
+		    void *arg, struct pl_check_result *ret, struct pl_err *err);
+
+/*
+ * Gives sealed layers the block checksums that they lack: one (by id), or all
+ * (NULL; detached). For one, also while the image is attached, inside a
+ * coroutine.
+ */
+int pl_image_add_checksums(struct pl_image *img, const char *layer_id,
+			   pl_progress_fn *progress, void *arg,
+			   unsigned *ret_added, struct pl_err *err);
 
 /* One run of blocks with one owner. layer NULL: no layer owns it. */
 struct pl_map_extent {

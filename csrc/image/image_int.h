@@ -63,6 +63,31 @@ int layer_file_open(struct pl_image *img, const char *id, unsigned flags,
 		    bool direct, struct pl_pending *pending,
 		    struct pl_layer **ret, struct pl_err *err);
 void layer_file_unlink(struct pl_image *img, const char *id);
+/* Removes what a crash left and the descriptor does not name. */
+void collect_leftovers(struct pl_image *img);
 int need_writable(const struct pl_image *img, struct pl_err *err);
+
+/* ---- check.c ---- */
+
+struct checkup {
+	struct pl_image img;
+	unsigned flags; /* PL_CHECK_* */
+	pl_finding_fn *each; /* gets PL_FOUND */
+	void *arg;
+	struct pl_check_result *ret;
+	const char *layer; /* the one being checked, "" = descriptor */
+	bool stopped;
+};
+
+struct check_layer_state {
+	bool opened, clean, sealed;
+};
+
+/* Fails with NOT_AN_IMAGE when there is no descriptor at all. */
+int checkup_start(struct checkup *c, struct pl_err *err);
+/* One layer with all that is wrong with it. */
+int checkup_layer(struct checkup *c, const struct pl_image_layer *l,
+		  struct check_layer_state *ret, struct pl_err *err);
+int checkup_all(struct checkup *c, struct pl_err *err);
 
 #endif

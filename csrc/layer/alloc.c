@@ -157,6 +157,9 @@ int alloc_scan(struct pl_layer *ly, struct pl_err *err)
 	if (rc == 0)
 		rc = mark_bytes(ly, ly->hdr.dir_off,
 				ly->hdr.dir_pages * PL_PAGE, err);
+	if (rc == 0 && pl_header_has_sums(&ly->hdr))
+		rc = mark_bytes(ly, ly->hdr.sums_off,
+				ly->hdr.sums_pages * PL_PAGE, err);
 	for (uint64_t p = 0; p < ly->page_count && rc == 0; p++)
 		if (ly->dir[p].location) {
 			rc = mark_bytes(ly, ly->dir[p].location, PL_PAGE, err);

@@ -22,6 +22,7 @@
 
 #include "base/err.h"
 #include "format/format.h"
+#include "layer/damage.h"
 #include "store/store.h"
 
 struct pl_layer;
@@ -81,6 +82,29 @@ int pl_layer_grow(struct pl_layer *ly, uint64_t virtual_size,
 
 /* Changes the parent it names, durably (suspends). */
 int pl_layer_set_parent(struct pl_layer *ly, const struct pl_uuid *parent);
+
+/* ---- damaged layers ---- */
+
+/*
+ * Opens a layer in spite of damage, which is told: what does not hold is left
+ * out of the map. flags: 0 only looks; PL_LAYER_WRITE makes the file hold what
+ * the map in memory does, at the latest when it is closed or sealed. Takes over
+ * st on success; fails when there is no good header. ret_records: of the
+ * journal, that apply; may be NULL.
+ */
+int pl_layer_open_damaged(struct pl_layer **ret, struct pl_store *st,
+			  unsigned flags, const struct pl_damage_sink *sink,
+			  uint64_t *ret_records, struct pl_err *err);
+/* Writes the header anew, over the copy that does not count (suspends). */
+int pl_layer_renew_header(struct pl_layer *ly);
+
+/*
+ * Around writing a table of block checksums behind a sealed, clean layer that
+ * is open for reading: the header is not clean meanwhile, and names the table
+ * afterwards (pages 0: none) (suspend).
+ */
+int pl_layer_begin_sums(struct pl_layer *ly);
+int pl_layer_end_sums(struct pl_layer *ly, uint64_t off, uint64_t pages);
 
 /* ---- what it is ---- */
 

@@ -74,6 +74,7 @@ struct mpage {
 	uint64_t page_no;
 	struct mpage *prev, *next; /* eviction order, oldest first */
 	bool dirty, writing, used; /* writing: its image is on the way */
+	bool damaged; /* what it holds could not be proven (salvage.c) */
 };
 
 /* ---- free space: alloc.c ---- */
@@ -118,6 +119,8 @@ struct pl_layer {
 	uint64_t flush_started, flush_done;
 
 	struct alloc alloc;
+
+	struct salvage *salvage; /* while a damaged layer is opened */
 };
 
 struct mpage *mpage_get(struct pl_layer *ly, uint64_t page_no);
@@ -152,6 +155,11 @@ void alloc_fini(struct pl_layer *ly);
 
 int replay(struct pl_layer *ly, struct pl_err *err);
 int load_directory(struct pl_layer *ly, struct pl_err *err);
+int layer_read_header(struct pl_layer *ly, struct pl_err *err);
+int layer_alloc_tables(struct pl_layer *ly);
+int layer_open_writable(struct pl_layer *ly, unsigned flags,
+			struct pl_pending *pending, struct pl_err *err);
+void layer_free_parts(struct pl_layer *ly);
 /* Takes flush_lock. */
 int mark_dirty(struct pl_layer *ly);
 /* Under flush_lock. clean: the journal is empty afterwards, header says so. */

@@ -40,7 +40,8 @@ int pl_layer_create(struct pl_store *st, const struct pl_layer_params *params,
 		strncpy(hdr.label, params->label, PL_LABEL_MAX);
 	pl_header_layout(&hdr, JOURNAL_LEN);
 	pl_header_encode(&hdr, page);
-	rc = pl_header_decode(page, &hdr, err); /* the same rules as for reading */
+	rc = pl_header_decode(page, &hdr,
+			      err); /* the same rules as for reading */
 	if (rc < 0)
 		return rc;
 	rc = pl_store_write(st, page, PL_PAGE, 0, PL_IO_META);
@@ -54,7 +55,7 @@ int pl_layer_create(struct pl_store *st, const struct pl_layer_params *params,
 	return rc < 0 ? pl_err_sys(err, rc, "cannot write a new layer") : 0;
 }
 
-static int read_header(struct pl_layer *ly, struct pl_err *err)
+int layer_read_header(struct pl_layer *ly, struct pl_err *err)
 {
 	char pages[2 * PL_PAGE];
 	int rc = pl_store_read(ly->st, pages, sizeof(pages), 0, PL_IO_META);
@@ -67,7 +68,7 @@ static int read_header(struct pl_layer *ly, struct pl_err *err)
 	return rc;
 }
 
-static int alloc_tables(struct pl_layer *ly)
+int layer_alloc_tables(struct pl_layer *ly)
 {
 	ly->page_count = pl_page_count(&ly->hdr);
 	ly->dir = calloc(ly->page_count, sizeof(*ly->dir));
@@ -93,10 +94,9 @@ static int redo_pending(struct pl_layer *ly, struct pl_err *err)
 					  ly->id);
 		rc = mpage_load(ly, e->cno / PL_PAGE_ENTRIES, &mp);
 		if (rc < 0)
-			return pl_err_sys(err, rc, "layer %s: map page %llu",
-					  ly->id,
-					  (unsigned long long)(e->cno /
-							       PL_PAGE_ENTRIES));
+			return pl_err_sys(
+				err, rc, "layer %s: map page %llu", ly->id,
+				(unsigned long long)(e->cno / PL_PAGE_ENTRIES));
 		mp->entry[e->cno % PL_PAGE_ENTRIES] = e->entry;
 		mpage_mark_dirty(ly, mp);
 	}
@@ -127,21 +127,25 @@ static int adopt_pending(struct pl_layer *ly, struct pl_pending *pending,
 	return redo_pending(ly, err);
 }
 
-static int open_writable(struct pl_layer *ly, unsigned flags,
-			 struct pl_pending *pending, struct pl_err *err)
+int layer_open_writable(struct pl_layer *ly, unsigned flags,
+			struct pl_pending *pending, struct pl_err *err)
 {
-	bool clean = ly->hdr.flags & PL_HEADER_CLEAN, foreign;
+	bool clean = ly->hdr.flags & PL_HEADER_CLEAN, drop, foreign;
 	int rc;
 
 	if (ly->hdr.state == PL_LAYER_SEALED && !(flags & PL_LAYER_MAINTAIN))
 		return pl_err_set(err, PL_E_READ_ONLY, EROFS,
 				  "layer %s is sealed", ly->id);
-	/* Written by a newer program; we would make it untrue (FMT-017). */
-	foreign = ly->hdr.auto_clear != 0;
-	ly->hdr.auto_clear = 0;
+	/*
+	 * Changes would make the block checksums untrue (FMT-122), and whatever
+	 * a newer program has written (FMT-017).
+	 */
+	drop = ly->hdr.auto_clear != 0;
+	foreign = ly->hdr.auto_clear & ~PL_AUTO_CLEAR_SUMS;
+	ly->hdr.auto_clear = ly->hdr.sums_off = ly->hdr.sums_pages = 0;
 	clean = clean && !foreign;
 	ly->writable = true;
-	ly->marked_dirty = !(ly->hdr.flags & PL_HEADER_CLEAN) && !foreign;
+	ly->marked_dirty = !(ly->hdr.flags & PL_HEADER_CLEAN) && !drop;
 	rc = adopt_pending(ly, pending, err);
 	if (rc == 0)
 		rc = alloc_scan(ly, err);
@@ -149,8 +153,9 @@ static int open_writable(struct pl_layer *ly, unsigned flags,
 		return rc;
 	ly->trusted = clean && ly->pending->head->head == 0 &&
 		      !(ly->hdr.flags & PL_HEADER_STALE);
-	if (!clean || ly->pending->head->head) {
+	if (!clean || ly->pending->head->head)
 		ly->hdr.flags |= PL_HEADER_STALE;
+	if (!clean || drop || ly->pending->head->head) {
 		rc = mark_dirty(ly);
 		if (rc == 0)
 			rc = alloc_sanitize(ly);
@@ -165,11 +170,11 @@ static int open_writable(struct pl_layer *ly, unsigned flags,
 static int open_parts(struct pl_layer *ly, unsigned flags,
 		      struct pl_pending *pending, struct pl_err *err)
 {
-	int rc = read_header(ly, err);
+	int rc = layer_read_header(ly, err);
 
 	if (rc < 0)
 		return rc;
-	rc = alloc_tables(ly);
+	rc = layer_alloc_tables(ly);
 	if (rc < 0)
 		return pl_err_sys(err, rc, "layer %s", ly->id);
 	ly->journal_head = ly->hdr.checkpoint_lsn;
@@ -179,11 +184,11 @@ static int open_parts(struct pl_layer *ly, unsigned flags,
 	else
 		rc = replay(ly, err);
 	if (rc == 0 && flags & PL_LAYER_WRITE)
-		rc = open_writable(ly, flags, pending, err);
+		rc = layer_open_writable(ly, flags, pending, err);
 	return rc;
 }
 
-static void free_parts(struct pl_layer *ly)
+void layer_free_parts(struct pl_layer *ly)
 {
 	mpage_free_all(ly);
 	alloc_fini(ly);
@@ -205,7 +210,7 @@ int pl_layer_open(struct pl_layer **ret, struct pl_store *st, unsigned flags,
 	ly->st = st;
 	rc = open_parts(ly, flags, pending, err);
 	if (rc < 0) {
-		free_parts(ly);
+		layer_free_parts(ly);
 		return rc;
 	}
 	*ret = ly;
@@ -219,7 +224,7 @@ void pl_layer_abandon(struct pl_layer *ly)
 	if (!ly)
 		return;
 	st = ly->st;
-	free_parts(ly);
+	layer_free_parts(ly);
 	pl_store_close(st);
 }
 
@@ -232,7 +237,7 @@ static int finish(struct pl_layer *ly)
 	pl_comutex_lock(&ly->flush_lock);
 	rc = ly->failed ? -EIO : commit_place_pages(ly);
 	if (rc == 0 && (ly->marked_dirty || ly->data_dirty ||
-			    ly->alloc.file_clusters > alloc_end(ly)))
+			ly->alloc.file_clusters > alloc_end(ly)))
 		rc = pl_layer_trim_tail(ly, &len);
 	if (rc == 0)
 		rc = commit_checkpoint(ly, true);
@@ -244,13 +249,18 @@ static int finish(struct pl_layer *ly)
 int pl_layer_close(struct pl_layer *ly, struct pl_err *err)
 {
 	char id[PL_UUID_TEXT];
+	uint64_t before;
 	int rc = 0;
 
 	if (!ly)
 		return 0;
+	before = ly->hdr.sequence;
 	memcpy(id, ly->id, sizeof(id));
 	if (ly->writable)
 		rc = finish(ly);
+	/* Both header copies of a closed layer are good, and say so. */
+	if (rc == 0 && ly->writable && ly->hdr.sequence != before)
+		rc = pl_layer_renew_header(ly);
 	pl_layer_abandon(ly);
 	return rc < 0 ? pl_err_sys(err, rc, "layer %s: closing", id) : 0;
 }

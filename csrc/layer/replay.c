@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
-#include "layer/layer_int.h"
+#include "layer/salvage.h"
 
 struct replay {
 	struct pl_layer *ly;
@@ -68,17 +68,30 @@ static int find_records(struct replay *r)
 {
 	struct pl_layer *ly = r->ly;
 	uint64_t lsn = ly->hdr.checkpoint_lsn, pos = 0;
-	uint32_t crc = ly->hdr.checkpoint_crc;
+	uint32_t crc = ly->hdr.checkpoint_crc, skip;
 	struct pl_record rec;
 	int rc = 0;
 
-	while (rc == 0 &&
-	       pl_record_parse(r->ring + pos, ly->hdr.journal_len - pos,
-			       lsn + pos, crc, &rec)) {
-		rc = add_record(r, &rec);
-		pos += rec.len;
-		crc = rec.crc;
+	for (;;) {
+		while (rc == 0 &&
+		       pl_record_parse(r->ring + pos, ly->hdr.journal_len - pos,
+				       lsn + pos, crc, &rec)) {
+			rc = add_record(r, &rec);
+			pos += rec.len;
+			crc = rec.crc;
+		}
+		skip = rc == 0 && ly->salvage ?
+			       salvage_record(r->ring + pos,
+					      ly->hdr.journal_len - pos,
+					      lsn + pos, &crc) :
+			       0;
+		if (!skip)
+			break;
+		salvage_journal(ly, lsn + pos, "has a wrong checksum");
+		pos += skip;
 	}
+	if (ly->salvage)
+		ly->salvage->records = r->n_rec;
 	ly->journal_head = lsn + pos;
 	ly->journal_crc = crc;
 	return rc;
@@ -106,7 +119,8 @@ static void redo_dir_page(const struct replay *r, uint64_t dpno,
 				entries[it.page_no % PL_DIR_ENTRIES] =
 					(struct pl_dir_entry){
 						.location = it.location,
-						.crc = it.crc };
+						.crc = it.crc
+					};
 		}
 		for (uint32_t k = 0; k < rec->dir_items; k++) {
 			pl_record_get_dir(body(r, i), rec->items, k, &di);
@@ -153,19 +167,23 @@ static int take_dir_page(const struct replay *r, uint64_t dpno)
 		return pl_err_sys(r->err, rc, "layer %s: directory", ly->id);
 	if (pl_dir_page_decode(page, dpno, entries) == PL_DIR_PAGE_BAD)
 		rc = heal_dir_page(r, dpno, entries);
-	for (unsigned i = 0; rc == 0 && i < PL_DIR_ENTRIES &&
-			     first + i < ly->page_count;
-	     i++) {
-		if (entries[i].location &&
-		    !location_ok(&ly->hdr, entries[i].location))
-			return pl_err_set(r->err, PL_E_CORRUPT, EUCLEAN,
-					  "layer %s: directory entry %llu "
-					  "points to %llu, outside of the "
-					  "clusters",
-					  ly->id,
-					  (unsigned long long)(first + i),
-					  (unsigned long long)
-						  entries[i].location);
+	if (rc == -EUCLEAN && ly->salvage)
+		rc = salvage_dir_page(ly, dpno, entries);
+	for (unsigned i = 0;
+	     rc == 0 && i < PL_DIR_ENTRIES && first + i < ly->page_count; i++) {
+		bool fine = !entries[i].location ||
+			    location_ok(&ly->hdr, entries[i].location);
+
+		if (!fine && ly->salvage)
+			salvage_dir_entry(ly, first + i, &entries[i]);
+		else if (!fine)
+			return pl_err_set(
+				r->err, PL_E_CORRUPT, EUCLEAN,
+				"layer %s: directory entry %llu "
+				"points to %llu, outside of the "
+				"clusters",
+				ly->id, (unsigned long long)(first + i),
+				(unsigned long long)entries[i].location);
 		ly->dir[first + i] = entries[i];
 	}
 	return rc;
@@ -211,8 +229,13 @@ static int redo_map(const struct replay *r, uint64_t page_no, uint64_t lsn,
 			if (it.cno / PL_PAGE_ENTRIES != page_no)
 				continue;
 			if (pl_entry_validate(&r->ly->hdr, it.cno, &it.entry,
-					      r->err) < 0)
-				return -EUCLEAN;
+					      r->err) < 0) {
+				if (!r->ly->salvage)
+					return -EUCLEAN;
+				salvage_journal(r->ly, r->rec[i].lsn,
+						"has an entry that can't be");
+				continue;
+			}
 			entries[it.cno % PL_PAGE_ENTRIES] = it.entry;
 		}
 	}
@@ -232,16 +255,15 @@ static bool sum_is(const struct pl_entry *entries, uint32_t crc)
  * the records before it; or new, and made of those records alone.
  */
 static int heal_by_item(const struct replay *r, uint32_t i,
-			const struct pl_page_item *it,
-			struct pl_entry *entries)
+			const struct pl_page_item *it, struct pl_entry *entries)
 {
 	uint64_t lsn = r->rec[i].lsn;
 	char page[PL_PAGE];
 	int rc = 0;
 
 	if (!location_ok(&r->ly->hdr, it->location) ||
-	    pl_store_read(r->ly->st, page, PL_PAGE, it->location,
-			  PL_IO_META) < 0)
+	    pl_store_read(r->ly->st, page, PL_PAGE, it->location, PL_IO_META) <
+		    0)
 		return -ENOENT;
 	pl_map_decode(page, entries);
 	if (sum_is(entries, it->crc))
@@ -299,8 +321,13 @@ static int replay_page(const struct replay *r, uint64_t page_no)
 	struct pl_entry entries[PL_PAGE_ENTRIES];
 	struct pl_layer *ly = r->ly;
 	struct mpage *mp;
+	bool damaged_page;
 	int rc;
 
+	if (page_no >= ly->page_count && ly->salvage) {
+		salvage_journal(ly, 0, "names a map page beyond the disk");
+		return 0;
+	}
 	if (page_no >= ly->page_count)
 		return pl_err_set(r->err, PL_E_CORRUPT, EUCLEAN,
 				  "layer %s: journal: map page %llu is beyond "
@@ -313,6 +340,9 @@ static int replay_page(const struct replay *r, uint64_t page_no)
 		rc = -EUCLEAN; /* new, and its directory page not written */
 	if (rc == -EUCLEAN)
 		rc = heal_map_page(r, page_no, entries);
+	damaged_page = rc == -EUCLEAN && ly->salvage;
+	if (damaged_page)
+		rc = salvage_map_page(ly, page_no, entries);
 	if (rc == 0)
 		rc = redo_map(r, page_no, UINT64_MAX, entries);
 	if (rc < 0)
@@ -323,6 +353,7 @@ static int replay_page(const struct replay *r, uint64_t page_no)
 	if (rc < 0)
 		return pl_err_sys(r->err, rc, "layer %s", ly->id);
 	memcpy(mp->entry, entries, sizeof(entries));
+	mp->damaged = damaged_page;
 	mpage_mark_dirty(ly, mp);
 	return 0;
 }

@@ -48,24 +48,41 @@ int pl_layer_count(struct pl_layer *ly, uint64_t *ret_clusters,
 
 /* ---- check ---- */
 
-struct pl_check_sink {
-	/* One finding: what is wrong and where in the file (bytes). */
-	void (*found)(void *arg, enum pl_code code, uint64_t off,
-		      const char *text);
-	void *arg;
-};
-
 struct pl_check_layer {
-	uint64_t map_pages, clusters;
+	uint64_t map_pages, clusters, journal_records;
+	uint64_t verified, uncovered; /* owned blocks with data; with --data */
 	struct pl_header hdr; /* valid when `opened` */
 	bool opened;
+	bool sums; /* it has block checksums */
 };
 
 /*
- * Reads all metadata of one layer file. Takes over st. Returns 0 when the
- * check could be made, whatever it found.
+ * Reads all metadata of one layer file, with `data` also the blocks that have
+ * checksums. Takes over st. Returns 0 when the check could be made, whatever it
+ * found.
  */
-int pl_check_layer_file(struct pl_store *st, const struct pl_check_sink *sink,
-			struct pl_check_layer *ret);
+int pl_check_layer_file(struct pl_store *st, bool data,
+			const struct pl_damage_sink *sink,
+			struct pl_check_layer *ret, struct pl_err *err);
+
+/* ---- block checksums (FMT-120 ff.) ---- */
+
+/*
+ * Compares the table with itself, with `data` also the blocks with the table;
+ * fills verified, uncovered and sums of ret.
+ */
+int pl_checksums_verify(struct pl_layer *ly, bool data,
+			const struct pl_damage_sink *sink,
+			struct pl_check_layer *ret, struct pl_err *err);
+
+/*
+ * Gives a sealed, clean layer without block checksums a table of them. st is
+ * open for writing and taken over. *ret_added: false when it has them already,
+ * or is not sealed or not clean. Safe to interrupt (suspends); beside readers
+ * of the layer, but no other writer.
+ */
+int pl_checksums_add(struct pl_store *st,
+		     const struct pl_maint_progress *progress, bool *ret_added,
+		     struct pl_err *err);
 
 #endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Block checksums for the sealed layers of an image. */
+#include <string.h>
+
+#include "image/image_int.h"
+#include "maint/maint.h"
+
+static int add_one(struct pl_image *img, const char *id,
+		   const struct pl_maint_progress *progress,
+		   unsigned *ret_added, struct pl_err *err)
+{
+	char name[LAYER_NAME_MAX];
+	struct pl_store *st;
+	bool added;
+	int rc;
+
+	layer_file_name(name, id);
+	rc = img->dir->ops->open(img->dir, name, PL_OPEN_WRITE, &st, err);
+	if (rc < 0)
+		return rc;
+	rc = pl_checksums_add(st, progress, &added, err);
+	*ret_added += rc == 0 && added;
+	return rc;
+}
+
+int pl_image_add_checksums(struct pl_image *img, const char *layer_id,
+			   pl_progress_fn *progress, void *arg,
+			   unsigned *ret_added, struct pl_err *err)
+{
+	struct pl_maint_progress p = { .fn = progress, .arg = arg };
+	int rc = need_writable(img, err);
+
+	*ret_added = 0;
+	if (rc == 0 && layer_id)
+		return add_one(img, layer_id, &p, ret_added, err);
+	for (unsigned i = 0; rc == 0 && i < img->desc.n_layers; i++)
+		if (strcmp(img->desc.layers[i].id, img->desc.top) != 0)
+			rc = add_one(img, img->desc.layers[i].id, &p, ret_added,
+				     err);
+	return rc;
+}
