@@ -32,6 +32,7 @@ export const ERROR_EXIT_STATUS = {
   TEMPLATE_NOT_FOUND: 27,
   DAMAGED: 28,
   INTERNAL: 70,
+  REPAIRED: 29,
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_EXIT_STATUS;

@@ -4,6 +4,9 @@
  * the layers one after the other, each ending with a clean header; leftovers;
  * the report again.
  *
+ * Changing a layer drops its block checksums, so a repair always verifies the
+ * data first: afterwards nothing could tell.
+ *
  * Interrupted anywhere, the image is no worse than before, and the same can be
  * run again (it makes its own copies).
  */
@@ -221,7 +224,7 @@ int pl_image_repair(struct pl_dir *dir, unsigned flags, pl_finding_fn *each,
 		    void *arg, struct pl_check_result *ret, struct pl_err *err)
 {
 	struct repair r = { .c = { .img = { .dir = dir, .writable = true },
-				   .flags = flags,
+				   .flags = flags | PL_CHECK_DATA,
 				   .each = collect,
 				   .arg = &r,
 				   .ret = ret } };

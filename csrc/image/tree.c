@@ -14,6 +14,18 @@
 #include "image/image_int.h"
 #include "maint/maint.h"
 
+/*
+ * Where the image wants block checksums, sealed layers without get them. They
+ * are not part of the operation, which is done: what fails is done later.
+ */
+static void sum_sealed(struct pl_image *img)
+{
+	unsigned added;
+
+	if (img->desc.checksums)
+		pl_image_add_checksums(img, NULL, NULL, NULL, &added, NULL);
+}
+
 /* ---- snapshot ---- */
 
 static bool prepared_fits(const struct pl_image *img)
@@ -176,6 +188,8 @@ int pl_image_snapshot(struct pl_image *img, struct pl_chain *live,
 	}
 	if (rc == 0)
 		memcpy(ret_id, snap.id, sizeof(snap.id));
+	if (rc == 0 && !live)
+		sum_sealed(img);
 	return rc;
 }
 
@@ -391,12 +405,15 @@ int pl_image_delete(struct pl_image *img, const char *key,
 
 	if (rc < 0)
 		return rc;
-	if (half_deleted(img, key))
-		return drop_needless(img, &p, err);
-	rc = pl_image_find(img, key, &snap, err);
-	if (rc < 0)
-		return rc;
-	/* Hidden first: an interrupted merge goes on at the next delete. */
-	rc = hide(img, snap->layer, err);
-	return rc < 0 ? rc : drop_needless(img, &p, err);
+	if (!half_deleted(img, key)) {
+		rc = pl_image_find(img, key, &snap, err);
+		/* Hidden first: what is interrupted goes on at the next one. */
+		if (rc == 0)
+			rc = hide(img, snap->layer, err);
+	}
+	if (rc == 0)
+		rc = drop_needless(img, &p, err);
+	if (rc == 0)
+		sum_sealed(img);
+	return rc;
 }

@@ -192,36 +192,45 @@ static bool wanted(const struct pl_header *h)
 	       !h->auto_clear;
 }
 
+int pl_checksums_add_to(struct pl_layer *ly,
+			const struct pl_maint_progress *progress,
+			bool *ret_added, struct pl_err *err)
+{
+	struct table t;
+	int rc;
+
+	*ret_added = false;
+	if (!wanted(pl_layer_header(ly)))
+		return 0;
+	rc = load(&t, ly);
+	/* A layer without data gets an empty table all the same. */
+	if (rc == 0 && t.end == t.first)
+		t.end++;
+	if (rc == 0)
+		rc = add(&t, progress);
+	fini(&t);
+	*ret_added = rc == 0;
+	if (rc == -ECANCELED)
+		return pl_err_set(err, PL_E_INTERRUPTED, ECANCELED,
+				  "adding block checksums was interrupted");
+	return rc < 0 ? pl_err_sys(err, rc, "layer %s: block checksums",
+				   pl_layer_id(ly)) :
+			0;
+}
+
 int pl_checksums_add(struct pl_store *st,
 		     const struct pl_maint_progress *progress, bool *ret_added,
 		     struct pl_err *err)
 {
 	struct pl_layer *ly;
-	struct table t;
-	int rc;
+	int rc = pl_layer_open(&ly, st, 0, NULL, err);
 
 	*ret_added = false;
-	rc = pl_layer_open(&ly, st, 0, NULL, err);
 	if (rc < 0) {
 		pl_store_close(st);
 		return rc;
 	}
-	if (wanted(pl_layer_header(ly))) {
-		rc = load(&t, ly);
-		/* A layer without data gets an empty table all the same. */
-		if (rc == 0 && t.end == t.first)
-			t.end++;
-		if (rc == 0)
-			rc = add(&t, progress);
-		fini(&t);
-		*ret_added = rc == 0;
-	}
-	if (rc == -ECANCELED)
-		pl_err_set(err, PL_E_INTERRUPTED, ECANCELED,
-			   "adding block checksums was interrupted");
-	else if (rc < 0)
-		pl_err_sys(err, rc, "layer %s: block checksums",
-			   pl_layer_id(ly));
+	rc = pl_checksums_add_to(ly, progress, ret_added, err);
 	pl_layer_abandon(ly);
 	return rc;
 }

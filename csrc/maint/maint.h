@@ -84,5 +84,9 @@ int pl_checksums_verify(struct pl_layer *ly, bool data,
 int pl_checksums_add(struct pl_store *st,
 		     const struct pl_maint_progress *progress, bool *ret_added,
 		     struct pl_err *err);
+/* The same for a layer that is open, with a store that is open for writing. */
+int pl_checksums_add_to(struct pl_layer *ly,
+			const struct pl_maint_progress *progress,
+			bool *ret_added, struct pl_err *err);
 
 #endif

@@ -25,6 +25,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
 	exports["openReader"] = Napi::Function::New<open_reader>(env);
 	exports["map"] = Napi::Function::New<map>(env);
 	exports["check"] = Napi::Function::New<check>(env);
+	exports["addChecksums"] = Napi::Function::New<add_checksums>(env);
 	exports["snapshot"] = Napi::Function::New<snapshot>(env);
 	exports["switchTo"] = Napi::Function::New<switch_to>(env);
 	exports["deleteSnapshot"] = Napi::Function::New<delete_snapshot>(env);

@@ -109,6 +109,7 @@ Napi::Value info_object(Napi::Env env, const Info &info)
 	out["size"] = number(env, info.desc.size);
 	out["blockSize"] = number(env, info.desc.block_size);
 	out["top"] = string(env, info.desc.top);
+	out["checksums"] = Napi::Boolean::New(env, info.desc.checksums);
 	out["layers"] = layers;
 	out["snapshots"] = snapshots;
 	return out;
@@ -212,8 +213,15 @@ Napi::Value map_object(Napi::Env env, const Map &map)
 
 struct Finding {
 	pl_code code;
+	pl_damage kind;
+	pl_outcome outcome;
 	std::string layer, text;
 	uint64_t offset;
+};
+
+struct CheckRequest {
+	std::string path;
+	bool data, repair;
 };
 
 /* Counts all findings, keeps the first `limit`. */
@@ -228,12 +236,40 @@ struct Check {
 
 		if (self->findings.size() < self->limit)
 			self->findings.push_back(
-				{ finding->code,
+				{ finding->code, finding->kind,
+				  finding->outcome,
 				  finding->layer ? finding->layer : "",
 				  finding->text, finding->offset });
 		return true;
 	}
 };
+
+int run_check(Check &out, const CheckRequest &want, pl_err *err)
+{
+	unsigned flags = want.data ? PL_CHECK_DATA : 0;
+	pl_dir *raw = nullptr;
+	int rc = pl_dir_open(&raw, want.path.c_str(), 0, nullptr, err);
+	Dir dir(raw);
+
+	if (rc < 0)
+		return rc;
+	return (want.repair ? pl_image_repair : pl_image_check_deep)(
+		raw, flags, Check::add, &out, &out.result, err);
+}
+
+const char *outcome_name(pl_outcome outcome)
+{
+	switch (outcome) {
+	case PL_FIXED:
+		return "fixed";
+	case PL_SALVAGED:
+		return "salvaged";
+	case PL_LEFT:
+		return "left";
+	default:
+		return "found";
+	}
+}
 
 Napi::Value check_object(Napi::Env env, const Check &check)
 {
@@ -244,6 +280,9 @@ Napi::Value check_object(Napi::Env env, const Check &check)
 		const Finding &one = check.findings[i];
 		Napi::Object item = Napi::Object::New(env);
 		item["code"] = string(env, pl_code_name(one.code));
+		item["kind"] = string(env, pl_damage_name(one.kind));
+		item["meaning"] = string(env, pl_damage_meaning(one.kind));
+		item["outcome"] = string(env, outcome_name(one.outcome));
 		item["layer"] = Napi::String::New(env, one.layer);
 		item["offset"] = number(env, one.offset);
 		item["text"] = Napi::String::New(env, one.text);
@@ -254,6 +293,17 @@ Napi::Value check_object(Napi::Env env, const Check &check)
 	out["mapPages"] = number(env, check.result.map_pages);
 	out["clusters"] = number(env, check.result.clusters);
 	out["journalRecords"] = number(env, check.result.journal_records);
+	out["unclean"] = number(env, check.result.unclean);
+	out["layersWithChecksums"] = number(env, check.result.layers_with_sums);
+	out["blocksVerified"] = number(env, check.result.verified);
+	out["blocksNotCovered"] = number(env, check.result.uncovered);
+	out["fixed"] = number(env, check.result.fixed);
+	out["salvaged"] = number(env, check.result.salvaged);
+	out["left"] = number(env, check.result.left);
+	if (check.result.report[0])
+		out["report"] = string(env, check.result.report);
+	else
+		out["report"] = env.Null();
 	out["findingsTotal"] = number(env, check.result.findings);
 	out["findings"] = findings;
 	return out;
@@ -299,25 +349,19 @@ Napi::Value map(const Napi::CallbackInfo &info)
 		[found](Napi::Env env) { return map_object(env, *found); });
 }
 
-/* (dir, limit) */
+/* (dir, limit, data, repair) */
 Napi::Value check(const Napi::CallbackInfo &info)
 {
-	std::string path = info[0].As<Napi::String>();
+	CheckRequest want = { info[0].As<Napi::String>(),
+			      info[2].As<Napi::Boolean>(),
+			      info[3].As<Napi::Boolean>() };
 	auto found = std::make_shared<Check>();
 
 	found->limit = bytes(info[1]);
 	return start(
 		info.Env(),
-		[found, path](pl_err *err) {
-			pl_dir *raw = nullptr;
-			int rc = pl_dir_open(&raw, path.c_str(), 0, nullptr,
-					     err);
-			Dir dir(raw);
-
-			return rc < 0 ? rc :
-					pl_image_check(raw, Check::add,
-						       found.get(),
-						       &found->result, err);
+		[found, want](pl_err *err) {
+			return run_check(*found, want, err);
 		},
 		[found](Napi::Env env) { return check_object(env, *found); });
 }

@@ -25,30 +25,33 @@ int with_image(const std::string &path, const char *doing, pl_err *err, Fn fn)
 
 } // namespace
 
-/* (dir, size, blockSize, label | null, fs) */
+/* (dir, size, blockSize, label | null, fs, checksums) */
 Napi::Value create(const Napi::CallbackInfo &info)
 {
 	auto size =
 		static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value());
 	uint32_t block_size = info[2].As<Napi::Number>();
 
-	return start(info.Env(), [path = text_or_empty(info[0]), size,
-				  block_size, label = text_or_empty(info[3]),
-				  fs = text_or_empty(info[4])](pl_err *err) {
-		pl_image_params params = {};
-		pl_dir *raw = nullptr;
-		int rc = pl_dir_open(&raw, path.c_str(), PL_OPEN_CREATE,
-				     nullptr, err);
-		Dir dir(raw);
+	return start(
+		info.Env(),
+		[path = text_or_empty(info[0]), size, block_size,
+		 label = text_or_empty(info[3]), fs = text_or_empty(info[4]),
+		 checksums = info[5].As<Napi::Boolean>().Value()](pl_err *err) {
+			pl_image_params params = {};
+			pl_dir *raw = nullptr;
+			int rc = pl_dir_open(&raw, path.c_str(), PL_OPEN_CREATE,
+					     nullptr, err);
+			Dir dir(raw);
 
-		if (rc < 0)
-			return rc;
-		params.size = size;
-		params.block_size = block_size;
-		params.label = or_null(label);
-		params.fs = fs.c_str();
-		return pl_image_create(raw, &params, err);
-	});
+			if (rc < 0)
+				return rc;
+			params.size = size;
+			params.block_size = block_size;
+			params.label = or_null(label);
+			params.fs = fs.c_str();
+			params.checksums = checksums;
+			return pl_image_create(raw, &params, err);
+		});
 }
 
 /* (dir, name | null, description | null) -> id */
@@ -101,6 +104,29 @@ Napi::Value delete_snapshot(const Napi::CallbackInfo &info)
 						       progress.get(), err);
 			});
 	});
+}
+
+/* (dir, onProgress | null, stopFlag | null) -> layers that got them */
+Napi::Value add_checksums(const Napi::CallbackInfo &info)
+{
+	auto progress = std::make_shared<Progress>(info[1], info[2]);
+	auto added = std::make_shared<unsigned>(0);
+
+	return start(
+		info.Env(),
+		[path = text_or_empty(info[0]), progress, added](pl_err *err) {
+			return with_image(path, "ploop check --add-checksums",
+					  err, [&](pl_image *img) {
+						  return pl_image_add_checksums(
+							  img, nullptr,
+							  Progress::step,
+							  progress.get(),
+							  added.get(), err);
+					  });
+		},
+		[added](Napi::Env env) -> Napi::Value {
+			return number(env, *added);
+		});
 }
 
 /* (dir, size) */

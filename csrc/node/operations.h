@@ -20,6 +20,7 @@ Napi::Value compact(const Napi::CallbackInfo &info);
 Napi::Value info(const Napi::CallbackInfo &info);
 Napi::Value map(const Napi::CallbackInfo &info);
 Napi::Value check(const Napi::CallbackInfo &info);
+Napi::Value add_checksums(const Napi::CallbackInfo &info);
 Napi::Value is_locked(const Napi::CallbackInfo &info);
 
 } // namespace ploop

@@ -92,10 +92,33 @@ function findDeletable(descriptor: ImageDescriptor, key: string): NativeSnapshot
   }
 }
 
-/** Reads all metadata and changes nothing. Findings are a result, not a failure. Detached images only. */
-export async function checkImage(dir: string, options: RunDirectoryOption = {}): Promise<NativeCheckResult> {
+export interface CheckImageOptions extends RunDirectoryOption {
+  /** Also compare the blocks of sealed layers with their checksums, where they have them. */
+  data?: boolean | undefined;
+  /** Repair what can be; otherwise nothing is changed. */
+  repair?: boolean | undefined;
+}
+
+/** Reads all metadata. Findings are a result, not a failure. Detached images only. */
+export async function checkImage(dir: string, options: CheckImageOptions = {}): Promise<NativeCheckResult> {
   checkPath('check: dir', dir);
-  return whileDetached(dir, () => native.check(dir), { ...options, doing: 'a check' });
+  checkOptions('check', options, ['runDir', 'data', 'repair']);
+  const { data = false, repair = false } = options;
+  return whileDetached(dir, () => native.check(dir, { data, repair }), { ...options, doing: repair ? 'a repair' : 'a check' });
+}
+
+export interface AddChecksumsOptions extends RunDirectoryOption {
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Gives sealed layers the block checksums they lack; how many got them. Detached images only. */
+export async function addChecksums(dir: string, options: AddChecksumsOptions = {}): Promise<number> {
+  checkPath('check: dir', dir);
+  checkOptions('check', options, ['runDir', 'onProgress', 'signal']);
+  const { onProgress, signal } = options;
+  const work = { ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
+  return whileDetached(dir, () => native.addChecksums(dir, work), { ...options, doing: 'adding checksums' });
 }
 
 export interface MapOptions extends RunDirectoryOption {

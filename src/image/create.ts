@@ -18,6 +18,8 @@ export interface CreateImageOptions {
   label?: string | undefined;
   /** Noted in the descriptor, not made here. */
   fs?: 'ext4' | 'xfs' | 'none' | undefined;
+  /** Layers get block checksums when they are sealed. */
+  checksums?: boolean | undefined;
 }
 
 /**
@@ -26,16 +28,17 @@ export interface CreateImageOptions {
  */
 export async function createImage(dir: string, options: CreateImageOptions): Promise<ImageDescriptor> {
   checkPath('create: dir', dir);
-  checkOptions('create', options, ['sizeBytes', 'blockSizeBytes', 'label', 'fs']);
+  checkOptions('create', options, ['sizeBytes', 'blockSizeBytes', 'label', 'fs', 'checksums']);
   const path = resolve(dir);
   const made = await makeDirectory(path);
-  const { sizeBytes, blockSizeBytes, label, fs } = options;
+  const { sizeBytes, blockSizeBytes, label, fs, checksums } = options;
   try {
     await native.create(path, {
       size: sizeBytes,
       ...(blockSizeBytes === undefined ? {} : { blockSize: blockSizeBytes }),
       ...(label === undefined ? {} : { label }),
       ...(fs === undefined ? {} : { fs }),
+      ...(checksums === undefined ? {} : { checksums }),
     });
     return await readDescriptor(path);
   } catch (error) {

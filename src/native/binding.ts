@@ -20,7 +20,7 @@ export interface RawReader {
 export type StopFlag = object;
 
 export interface Binding {
-  create(dir: string, size: number, blockSize: number, label: string | null, fs: string): Promise<void>;
+  create(dir: string, size: number, blockSize: number, label: string | null, fs: string, checksums: boolean): Promise<void>;
   info(dir: string, usage: boolean, lock: boolean): Promise<NativeImageInfo>;
   openReader(dir: string, snapshot: string | null, lock: boolean): Promise<RawReader>;
   /** length 0 = to the end; limit 0 = no limit. */
@@ -32,7 +32,8 @@ export interface Binding {
     snapshot: string | null,
     lock: boolean,
   ): Promise<{ extents: NativeExtent[]; next: number | null }>;
-  check(dir: string, limit: number): Promise<NativeCheckResult>;
+  check(dir: string, limit: number, data: boolean, repair: boolean): Promise<NativeCheckResult>;
+  addChecksums(dir: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<number>;
   snapshot(dir: string, name: string | null, description: string | null): Promise<string>;
   switchTo(dir: string, snapshot: string): Promise<void>;
   deleteSnapshot(dir: string, snapshot: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<void>;

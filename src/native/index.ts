@@ -33,6 +33,8 @@ export interface NativeImageInfo {
   size: number;
   blockSize: number;
   top: string;
+  /** Layers get block checksums when they are sealed. */
+  checksums?: boolean;
   layers: NativeLayer[];
   snapshots: NativeSnapshot[];
 }
@@ -47,6 +49,12 @@ export interface NativeExtent {
 
 export interface NativeFinding {
   code: string;
+  /** What is damaged: see csrc/layer/damage.h. */
+  kind: string;
+  /** What that means for the user. */
+  meaning: string;
+  /** `found` by a check; a repair has `fixed` it, `salvaged` what could be proven, or `left` it. */
+  outcome: 'found' | 'fixed' | 'salvaged' | 'left';
   layer: string;
   offset: number;
   text: string;
@@ -58,6 +66,17 @@ export interface NativeCheckResult {
   mapPages: number;
   clusters: number;
   journalRecords: number;
+  /** Layers that a crash left open or not sealed. */
+  unclean: number;
+  layersWithChecksums: number;
+  /** Blocks with data that were compared with their checksum, and those that have none; 0 without `data`. */
+  blocksVerified: number;
+  blocksNotCovered: number;
+  fixed: number;
+  salvaged: number;
+  left: number;
+  /** The folder in the image with copies and report.json, where something was salvaged. */
+  report: string | null;
   /** How many there are; `findings` holds the first thousand. */
   findingsTotal: number;
   findings: NativeFinding[];
@@ -83,7 +102,7 @@ export interface NativeReader {
 }
 
 export interface Native {
-  create(dir: string, params: { size: number; blockSize?: number; label?: string; fs?: string }): Promise<void>;
+  create(dir: string, params: { size: number; blockSize?: number; label?: string; fs?: string; checksums?: boolean }): Promise<void>;
   /** `lock: false` looks without taking the lock (an attached image). */
   info(dir: string, options?: { usage?: boolean; lock?: boolean }): Promise<NativeImageInfo>;
   openReader(dir: string, options?: { snapshot?: string; lock?: boolean }): Promise<NativeReader>;
@@ -91,7 +110,9 @@ export interface Native {
     dir: string,
     options?: { offset?: number; length?: number; limit?: number; snapshot?: string; lock?: boolean },
   ): Promise<{ extents: NativeExtent[]; next: number | null }>;
-  check(dir: string): Promise<NativeCheckResult>;
+  check(dir: string, options?: { data?: boolean; repair?: boolean }): Promise<NativeCheckResult>;
+  /** For sealed layers that lack them; how many got them. */
+  addChecksums(dir: string, options?: LongWork): Promise<number>;
   snapshot(dir: string, options?: { name?: string; description?: string }): Promise<string>;
   switchTo(dir: string, snapshot: string): Promise<void>;
   deleteSnapshot(dir: string, snapshot: string, options?: LongWork): Promise<void>;
@@ -107,7 +128,7 @@ const MAX_READ_BYTES = 64 * 2 ** 20;
 export const native: Native = {
   async create(dir, params) {
     checkPath('create: dir', dir);
-    checkOptions('create', params, ['size', 'blockSize', 'label', 'fs']);
+    checkOptions('create', params, ['size', 'blockSize', 'label', 'fs', 'checksums']);
     const size = checkInteger('create: size', params.size, { min: 1, max: MAX_SIZE_BYTES });
     const blockSize = checkInteger('create: blockSize', params.blockSize ?? 4096, { min: 4096, max: 65536 });
     if ((blockSize & (blockSize - 1)) !== 0) {
@@ -115,7 +136,8 @@ export const native: Native = {
     }
     const label = params.label === undefined ? null : checkText('create: label', params.label, { maxBytes: 63 });
     const fs = checkText('create: fs', params.fs ?? 'none', { maxBytes: 15 });
-    await translated(binding().create(dir, size, blockSize, label, fs));
+    const checksums = checkBoolean('create: checksums', params.checksums ?? false);
+    await translated(binding().create(dir, size, blockSize, label, fs, checksums));
   },
 
   async info(dir, options = {}) {
@@ -146,9 +168,18 @@ export const native: Native = {
     return translated(binding().map(dir, offset, length, limit, snapshot, lock));
   },
 
-  async check(dir) {
+  async check(dir, options = {}) {
     checkPath('check: dir', dir);
-    return translated(binding().check(dir, MAX_FINDINGS));
+    checkOptions('check', options, ['data', 'repair']);
+    const data = checkBoolean('check: data', options.data ?? false);
+    const repair = checkBoolean('check: repair', options.repair ?? false);
+    return translated(binding().check(dir, MAX_FINDINGS, data, repair));
+  },
+
+  async addChecksums(dir, options = {}) {
+    checkPath('addChecksums: dir', dir);
+    checkLongWork('addChecksums', options);
+    return stoppable(options, (report, stop) => binding().addChecksums(dir, report, stop));
   },
 
   async snapshot(dir, options = {}) {

@@ -32,6 +32,7 @@ export const createCommand: Command = {
       default: 4096,
     },
     { flags: '-L, --label <text>', summary: 'label of the image and its file system' },
+    { flags: '--checksums', summary: 'checksums of all blocks for layers that are sealed, for check --data' },
     { flags: '--from <path>', summary: 'fill it from a tar archive (.tar, .gz, .xz, .zst) or a directory' },
   ],
   examples: [
@@ -56,6 +57,7 @@ async function create(ctx: Context, args: ParsedArguments, options: ParsedOption
       blockSizeBytes: options['blockSize'] as number,
       fs: options['fs'] as NewImageOptions['fs'],
       label: text(options['label']),
+      checksums: options['checksums'] === true,
       from,
       onProgress,
       signal: ctx.signal,

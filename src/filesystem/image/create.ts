@@ -18,6 +18,8 @@ export interface NewImageOptions extends RunDirectoryOption {
   label?: string | undefined;
   /** Default ext4. */
   fs?: FileSystemType | 'none' | undefined;
+  /** Layers get block checksums when they are sealed. */
+  checksums?: boolean | undefined;
   /** A tar archive or a directory that the new file system is filled from. */
   from?: string | undefined;
   /** Bytes of `from` done and to do. */
@@ -25,18 +27,18 @@ export interface NewImageOptions extends RunDirectoryOption {
   signal?: AbortSignal | undefined;
 }
 
-const OPTIONS = ['runDir', 'sizeBytes', 'blockSizeBytes', 'label', 'fs', 'from', 'onProgress', 'signal'];
+const OPTIONS = ['runDir', 'sizeBytes', 'blockSizeBytes', 'label', 'fs', 'checksums', 'from', 'onProgress', 'signal'];
 
 /** `dir` must not exist or be empty. On failure and on interruption it is as it was before. */
 export async function newImage(dir: string, options: NewImageOptions): Promise<ImageDescriptor> {
   checkOptions('create', options, OPTIONS);
-  const { sizeBytes, blockSizeBytes, label, from, onProgress, signal, runDir } = options;
+  const { sizeBytes, blockSizeBytes, label, checksums, from, onProgress, signal, runDir } = options;
   const fs = options.fs ?? 'ext4';
   if (fs === 'none' && from !== undefined)
     throw new PloopError('INVALID_ARGUMENT', 'from: an image without a file system cannot be filled');
   const source = fs === 'none' ? undefined : await checkFormat({ type: fs, sizeBytes, label, from });
   const wasThere = (await stat(dir).catch(() => null)) !== null;
-  const descriptor = await createImage(dir, { sizeBytes, blockSizeBytes, label, fs });
+  const descriptor = await createImage(dir, { sizeBytes, blockSizeBytes, label, fs, checksums });
   if (fs === 'none') return descriptor;
   try {
     await formatImage(dir, { type: fs, label, from: source, onProgress, signal, runDir });
