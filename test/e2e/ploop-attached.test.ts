@@ -136,7 +136,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an attached image', () => {
     expect((await ploop('info', dir, '--json')).json()).toMatchObject({ fileSystem: { type: 'ext4', usage: { source: 'superblock' } } });
   });
 
-  it('shows a snapshot as a read-only device beside nothing else', async () => {
+  it('shows a snapshot as a read-only device, beside its top', async () => {
     await ploop('create', dir, '--size', '16M', '--fs', 'none');
     const { device } = await attached();
     await write(device, 0, Buffer.alloc(4096, 'x'));
@@ -152,9 +152,13 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an attached image', () => {
     await expect(write(shown.device, 0, Buffer.alloc(4096))).rejects.toThrow();
     const plain = await ploop('detach', dir);
     expect(plain).toMatchObject({ status: 12, stderr: expect.stringContaining('give --snapshot or --all') as string });
-    const top = await ploop('attach', dir);
-    expect(top.status).toBe(11);
-    expect(top.stderr).toMatch(/snapshot [0-9a-f]{8} of .* is attached as [\s\S]*ploop detach .* --snapshot [0-9a-f]{8}/);
+    const top = await attached();
+    expect(top.device).not.toBe(shown.device);
+    expect((await ploop('list', '--json')).json<{ attachments: unknown[] }>().attachments).toHaveLength(2);
+    expect((await ploop('detach', dir)).status).toBe(0);
+    const deleting = await ploop('snapshot-delete', dir, 'kept');
+    expect(deleting.status).toBe(11);
+    expect(deleting.stderr).toMatch(/snapshot [0-9a-f]{8} of .* is attached as [\s\S]*ploop detach .* --snapshot [0-9a-f]{8}/);
     expect((await ploop('detach', dir, '--snapshot', 'kept')).status).toBe(0);
   });
 
