@@ -14,6 +14,7 @@
 #include "image/image.h"
 #include "ploopd/control_ops.h"
 #include "ploopd/log.h"
+#include "ploopd/sums.h"
 
 #define HOLD_US 10000u /* compaction holds requests back this long at a time */
 #define TELL_US 100000u /* and says how far it is this often */
@@ -87,6 +88,8 @@ static int op_snapshot(struct pl_worker *w, struct pl_call *call, json_t **ret,
 		_exit(pl_code_exit(PL_E_INTERNAL));
 	}
 	pl_engine_resume(w->engine);
+	if (rc == 0)
+		pl_worker_sum_sealed(w);
 	*ret = json_object();
 	pl_call_set_text(*ret, "id", id);
 	pl_call_set_number(*ret, "pausedUs", now_us() - start);
