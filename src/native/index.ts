@@ -6,7 +6,10 @@
 import { PloopError } from '../errors.js';
 import { checkBoolean, checkFunction, checkInteger, checkOptions, checkPath, checkSignal, checkText, MAX_SIZE_BYTES } from './arguments.js';
 import { binding, translated, type RawReader } from './binding.js';
+import type { NativeCheckResult } from './findings.js';
 import { stoppable, type LongWork } from './stoppable.js';
+
+export type { NativeCheckResult, NativeFinding } from './findings.js';
 
 export interface NativeSnapshot {
   id: string;
@@ -45,41 +48,6 @@ export interface NativeExtent {
   layer: string | null;
   zero: boolean;
   hostOffset: number | null;
-}
-
-export interface NativeFinding {
-  code: string;
-  /** What is damaged: see csrc/layer/damage.h. */
-  kind: string;
-  /** What that means for the user. */
-  meaning: string;
-  /** `found` by a check; a repair has `fixed` it, `salvaged` what could be proven, or `left` it. */
-  outcome: 'found' | 'fixed' | 'salvaged' | 'left';
-  layer: string;
-  offset: number;
-  text: string;
-}
-
-export interface NativeCheckResult {
-  layers: number;
-  leftovers: number;
-  mapPages: number;
-  clusters: number;
-  journalRecords: number;
-  /** Layers that a crash left open or not sealed. */
-  unclean: number;
-  layersWithChecksums: number;
-  /** Blocks with data that were compared with their checksum, and those that have none; 0 without `data`. */
-  blocksVerified: number;
-  blocksNotCovered: number;
-  fixed: number;
-  salvaged: number;
-  left: number;
-  /** The folder in the image with copies and report.json, where something was salvaged. */
-  report: string | null;
-  /** How many there are; `findings` holds the first thousand. */
-  findingsTotal: number;
-  findings: NativeFinding[];
 }
 
 export interface NativeCompactResult {
