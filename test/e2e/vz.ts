@@ -69,21 +69,31 @@ export async function withVz<T>(work: (vz: Vz) => Promise<T>): Promise<T> {
       },
     });
   } finally {
-    await endEverything({ runDir, vzRoot });
-    await rm(directory, { recursive: true, force: true });
+    const failures = await endEverything({ runDir, vzRoot });
+    // What could not be ended can still be ended by hand, as long as its files are there.
+    if (failures === 0) await rm(directory, { recursive: true, force: true });
+    else process.stderr.write(`cleaning up: ${directory} is left\n`);
   }
 }
 
-async function endEverything(roots: { runDir: string; vzRoot: string }): Promise<void> {
+/** Answers how many things could not be ended; each is reported, for it must not hide why the test failed. */
+async function endEverything(roots: { runDir: string; vzRoot: string }): Promise<number> {
+  let failures = 0;
+  const report = (error: unknown): void => {
+    failures++;
+    process.stderr.write(`cleaning up: ${String(error)}\n`);
+  };
   for (const { ctid } of await listContainers(roots)) {
-    await stopContainer(ctid, { ...roots, fast: true }).catch(report);
-    await destroyContainer(ctid, roots).catch(report);
+    await stopContainer(ctid, { ...roots, fast: true })
+      .then(() => destroyContainer(ctid, roots))
+      .catch(report);
   }
   for (const attachment of await listAttachments(roots)) {
     // Ours, in our run directory. Whatever waits for them is let go by their end.
     for (const pid of [attachment.keeper, attachment.worker]) endProcess(pid);
     await unmountAndDetach(attachment, roots).catch(report);
   }
+  return failures;
 }
 
 function endProcess(pid: number): void {
@@ -92,11 +102,6 @@ function endProcess(pid: number): void {
   } catch {
     // It has ended already.
   }
-}
-
-/** Cleaning up must not hide why the test failed, nor keep quiet. */
-function report(error: unknown): void {
-  process.stderr.write(`cleaning up: ${String(error)}\n`);
 }
 
 /** What is left in the run directory of attachments and containers: [] when everything was undone. */
