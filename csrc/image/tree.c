@@ -396,6 +396,25 @@ static const struct pl_image_snapshot *half_deleted(const struct pl_image *img,
 	return NULL;
 }
 
+/* Do the layers that a deletion would merge open at all? */
+static int check_mergeable(struct pl_image *img, const char *layer_id,
+			   struct pl_err *err)
+{
+	const struct pl_image_layer *child = NULL;
+	struct pl_layer *ly;
+	const char *ids[2] = { layer_id, NULL };
+	int rc = 0;
+
+	if (children_of(&img->desc, layer_id, &child) == 1)
+		ids[1] = child->id;
+	for (unsigned i = 0; i < 2 && ids[i] && rc == 0; i++) {
+		rc = layer_file_open(img, ids[i], 0, false, NULL, &ly, err);
+		if (rc == 0)
+			pl_layer_abandon(ly);
+	}
+	return rc;
+}
+
 int pl_image_delete(struct pl_image *img, const char *key,
 		    pl_progress_fn *progress, void *arg, struct pl_err *err)
 {
@@ -407,6 +426,8 @@ int pl_image_delete(struct pl_image *img, const char *key,
 		return rc;
 	if (!half_deleted(img, key)) {
 		rc = pl_image_find(img, key, &snap, err);
+		if (rc == 0)
+			rc = check_mergeable(img, snap->layer, err);
 		/* Hidden first: what is interrupted goes on at the next one. */
 		if (rc == 0)
 			rc = hide(img, snap->layer, err);
