@@ -28,7 +28,8 @@
 #define PL_DIR_PAGES_MAX (1u << 16)
 #define PL_METADATA_MAX (1ull << 30) /* bytes before the first cluster */
 #define PL_JOURNAL_MIN (512u << 10)
-#define PL_JOURNAL_MAX (64u << 20)
+/* Replay may need memory for a map page per item: 230 MiB at this size. */
+#define PL_JOURNAL_MAX (1u << 20)
 #define PL_RECORD_MAX (256u << 10)
 
 /* ---- header ---- */

@@ -50,8 +50,8 @@ static void evict(struct pl_layer *ly)
 {
 	struct mpage *mp = ly->oldest, *next;
 
-	for (unsigned seen = 0; mp && seen < 2 * MPAGE_LIMIT &&
-				ly->n_pages >= MPAGE_LIMIT;
+	for (unsigned seen = 0;
+	     mp && seen < 2 * MPAGE_LIMIT && ly->n_pages >= MPAGE_LIMIT;
 	     seen++, mp = next) {
 		next = mp->next ? mp->next : ly->oldest;
 		if (mp->dirty || mp->writing || mp->used) {
@@ -70,7 +70,7 @@ int mpage_new(struct pl_layer *ly, uint64_t page_no, struct mpage **ret)
 {
 	struct mpage *mp;
 
-	if (ly->n_pages >= MPAGE_LIMIT)
+	if (ly->n_pages >= MPAGE_LIMIT && ly->n_dirty < ly->n_pages)
 		evict(ly);
 	mp = calloc(1, sizeof(*mp));
 	if (!mp)

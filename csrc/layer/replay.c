@@ -11,11 +11,19 @@
 #include "base/crc32c.h"
 #include "layer/salvage.h"
 
+/* Where a map item is. */
+struct ref {
+	uint64_t page_no;
+	uint32_t rec, item;
+};
+
 struct replay {
 	struct pl_layer *ly;
 	char *ring; /* the whole journal, from the checkpoint on */
 	struct pl_record *rec;
 	uint32_t n_rec, cap;
+	struct ref *ref; /* all map items, by page and then in order */
+	size_t n_ref;
 	struct pl_err *err;
 };
 
@@ -158,6 +166,7 @@ static int take_dir_page(const struct replay *r, uint64_t dpno)
 	struct pl_layer *ly = r->ly;
 	struct pl_dir_entry entries[PL_DIR_ENTRIES];
 	uint64_t first = dpno * PL_DIR_ENTRIES;
+	enum pl_dir_page_state state;
 	char page[PL_PAGE];
 	int rc;
 
@@ -165,7 +174,8 @@ static int take_dir_page(const struct replay *r, uint64_t dpno)
 			   ly->hdr.dir_off + dpno * PL_PAGE, PL_IO_META);
 	if (rc < 0)
 		return pl_err_sys(r->err, rc, "layer %s: directory", ly->id);
-	if (pl_dir_page_decode(page, dpno, entries) == PL_DIR_PAGE_BAD)
+	state = pl_dir_page_decode(page, dpno, entries);
+	if (state == PL_DIR_PAGE_BAD)
 		rc = heal_dir_page(r, dpno, entries);
 	if (rc == -EUCLEAN && ly->salvage)
 		rc = salvage_dir_page(ly, dpno, entries);
@@ -186,6 +196,9 @@ static int take_dir_page(const struct replay *r, uint64_t dpno)
 				(unsigned long long)entries[i].location);
 		ly->dir[first + i] = entries[i];
 	}
+	/* What is in use may not be left out by the next CLEAN header. */
+	if (rc == 0 && state != PL_DIR_PAGE_EMPTY && dpno >= ly->hdr.dir_used)
+		ly->hdr.dir_used = dpno + 1;
 	return rc;
 }
 
@@ -215,29 +228,77 @@ static int load_all_dir_pages(struct replay *r)
 
 /* ---- map pages ---- */
 
+static int compare_refs(const void *a, const void *b)
+{
+	const struct ref *x = a, *y = b;
+
+	if (x->page_no != y->page_no)
+		return x->page_no < y->page_no ? -1 : 1;
+	if (x->rec != y->rec)
+		return x->rec < y->rec ? -1 : 1;
+	return x->item < y->item ? -1 : x->item > y->item;
+}
+
+/* So that replaying takes no longer than reading, whatever the ring holds. */
+static int index_map_items(struct replay *r)
+{
+	struct pl_map_item it;
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < r->n_rec; i++)
+		n += r->rec[i].type == PL_RECORD_MAP ? r->rec[i].items : 0;
+	r->ref = calloc(n ? n : 1, sizeof(*r->ref));
+	if (!r->ref)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < r->n_rec; i++)
+		for (uint32_t k = 0;
+		     r->rec[i].type == PL_RECORD_MAP && k < r->rec[i].items;
+		     k++) {
+			pl_record_get_map(body(r, i), k, &it);
+			r->ref[r->n_ref++] =
+				(struct ref){ it.cno / PL_PAGE_ENTRIES, i, k };
+		}
+	qsort(r->ref, r->n_ref, sizeof(*r->ref), compare_refs);
+	return 0;
+}
+
+/* The first map item of this page or a later one. */
+static size_t find_ref(const struct replay *r, uint64_t page_no)
+{
+	size_t low = 0, high = r->n_ref;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (r->ref[mid].page_no < page_no)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 /* Applies the map items of one page from records before lsn. */
 static int redo_map(const struct replay *r, uint64_t page_no, uint64_t lsn,
 		    struct pl_entry *entries)
 {
 	struct pl_map_item it;
 
-	for (uint32_t i = 0; i < r->n_rec && r->rec[i].lsn < lsn; i++) {
-		if (r->rec[i].type != PL_RECORD_MAP)
-			continue;
-		for (uint32_t k = 0; k < r->rec[i].items; k++) {
-			pl_record_get_map(body(r, i), k, &it);
-			if (it.cno / PL_PAGE_ENTRIES != page_no)
-				continue;
-			if (pl_entry_validate(&r->ly->hdr, it.cno, &it.entry,
-					      r->err) < 0) {
-				if (!r->ly->salvage)
-					return -EUCLEAN;
-				salvage_journal(r->ly, r->rec[i].lsn,
-						"has an entry that can't be");
-				continue;
-			}
+	for (size_t i = find_ref(r, page_no);
+	     i < r->n_ref && r->ref[i].page_no == page_no; i++) {
+		const struct pl_record *rec = &r->rec[r->ref[i].rec];
+
+		if (rec->lsn >= lsn)
+			break;
+		pl_record_get_map(body(r, r->ref[i].rec), r->ref[i].item, &it);
+		if (pl_entry_validate(&r->ly->hdr, it.cno, &it.entry, r->err) ==
+		    0) {
 			entries[it.cno % PL_PAGE_ENTRIES] = it.entry;
+			continue;
 		}
+		if (!r->ly->salvage)
+			return -EUCLEAN;
+		salvage_journal(r->ly, rec->lsn, "has an entry that can't be");
 	}
 	return 0;
 }
@@ -383,6 +444,8 @@ int replay(struct pl_layer *ly, struct pl_err *err)
 
 	if (rc == 0)
 		rc = find_records(&r);
+	if (rc == 0)
+		rc = index_map_items(&r);
 	if (rc < 0)
 		pl_err_sys(err, rc, "layer %s: journal", ly->id);
 	if (rc == 0)
@@ -391,5 +454,6 @@ int replay(struct pl_layer *ly, struct pl_err *err)
 		rc = replay_record(&r, i);
 	free(r.ring);
 	free(r.rec);
+	free(r.ref);
 	return rc;
 }

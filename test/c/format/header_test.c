@@ -184,7 +184,7 @@ pl_test("rejects a journal in an impossible place (FMT-015)")
 	bad_value("journal", 136, h.journal_off + 8, true);
 	bad_value("journal", 136, UINT64_MAX - 4095, true);
 	bad_value("journal", 144, (512 << 10) - 4096, true);
-	bad_value("journal", 144, (64 << 20) + 4096, true);
+	bad_value("journal", 144, (1 << 20) + 4096, true);
 	bad_value("journal", 144, (1 << 20) + 8, true);
 }
 
