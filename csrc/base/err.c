@@ -33,6 +33,14 @@ int pl_code_exit(enum pl_code code)
 	return code == PL_E_OK ? 0 : 70;
 }
 
+/* Parts of a message may come from a file: they must not steer a terminal. */
+static void make_printable(char *msg)
+{
+	for (; *msg; msg++)
+		if ((unsigned char)*msg < ' ' || *msg == 0x7f)
+			*msg = '?';
+}
+
 int pl_err_set(struct pl_err *err, enum pl_code code, int sys_errno,
 	       const char *fmt, ...)
 {
@@ -44,6 +52,7 @@ int pl_err_set(struct pl_err *err, enum pl_code code, int sys_errno,
 		va_start(ap, fmt);
 		vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 		va_end(ap);
+		make_printable(err->msg);
 	}
 	return sys_errno > 0 ? -sys_errno : -EINVAL;
 }
@@ -77,6 +86,7 @@ int pl_err_sys(struct pl_err *err, int neg_errno, const char *fmt, ...)
 		va_start(ap, fmt);
 		vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 		va_end(ap);
+		make_printable(err->msg);
 		used = strlen(err->msg);
 		snprintf(err->msg + used, sizeof(err->msg) - used, ": %s",
 			 strerrordesc_np(-neg_errno) ?
@@ -97,6 +107,7 @@ void pl_err_wrap(struct pl_err *err, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	make_printable(text);
 	used = strlen(text);
 	left = sizeof(err->msg) - used - 2 - 1;
 	if (strlen(err->msg) < left)

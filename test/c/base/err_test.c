@@ -104,6 +104,18 @@ pl_test("codes have their names and exit statuses")
 	is_int(pl_code_exit((enum pl_code)999), 70);
 }
 
+pl_test("lets nothing in a message steer a terminal")
+{
+	struct pl_err e = { 0 };
+
+	pl_err_set(&e, PL_E_CORRUPT, EUCLEAN, "name \"%s\"", "a\033[2J\nb\177");
+	is_str(e.msg, "name \"a?[2J?b?\"");
+	pl_err_wrap(&e, "%s", "dir\r");
+	ok(strncmp(e.msg, "dir?: name", 10) == 0);
+	pl_err_sys(&e, -EIO, "file\t");
+	ok(strncmp(e.msg, "file?: ", 7) == 0);
+}
+
 int main(void)
 {
 	return pl_tap_main();
