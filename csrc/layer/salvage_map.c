@@ -91,11 +91,18 @@ static int mark_pages(struct pl_layer *ly)
 	return 0;
 }
 
-/* A closed layer's file holds all its map pages. */
+/*
+ * A closed layer's file holds all its map pages; a crash may lose the file's
+ * end, but no more than a writer puts up with (FMT-052).
+ */
 static void drop_cut_pages(struct pl_layer *ly)
 {
+	uint64_t cs = pl_cluster_size(&ly->hdr), end = ly->salvage->size;
+
+	if (!(ly->hdr.flags & PL_HEADER_CLEAN))
+		end = (end / cs + BEYOND_END_MAX) * cs;
 	for (uint64_t p = 0; p < ly->page_count; p++) {
-		if (ly->dir[p].location < ly->salvage->size)
+		if (ly->dir[p].location < end)
 			continue;
 		ly->salvage->cut_pages++;
 		ly->salvage->bad_dirs[p / PL_DIR_ENTRIES] = true;
@@ -116,8 +123,7 @@ static int start(struct pl_layer *ly)
 	sv->meta = calloc(sv->limit / 64 + 1, sizeof(uint64_t));
 	if (!sv->used || !sv->meta)
 		return -ENOMEM;
-	if (ly->hdr.flags & PL_HEADER_CLEAN)
-		drop_cut_pages(ly);
+	drop_cut_pages(ly);
 	mark_meta(ly, 0, ly->hdr.first_cluster * cs);
 	mark_meta(ly, ly->hdr.dir_off, ly->hdr.dir_pages * PL_PAGE);
 	if (pl_header_has_sums(&ly->hdr))
