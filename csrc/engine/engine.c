@@ -125,7 +125,9 @@ static int retry_when_room(struct pl_engine *eng, const struct pl_req *req)
 {
 	int res = -ENOSPC;
 
-	eng->stats.full++;
+	if (eng->stats.full++ == 0)
+		eng->stats.full_since_ns = now_ns();
+	pl_waitq_wake_all(&eng->drained);
 	while (host_full(eng, res)) {
 		if (eng->probing) {
 			pl_waitq_wait(&eng->room);
@@ -135,13 +137,12 @@ static int retry_when_room(struct pl_engine *eng, const struct pl_req *req)
 			eng->probing = false;
 		}
 		res = execute_durably(eng, req);
-		/* Whatever came of it, another may try now. */
-		if (host_full(eng, res))
-			pl_waitq_wake_one(&eng->room);
-		else
+		/* Only success lets the others try: else they would spin. */
+		if (!host_full(eng, res))
 			pl_waitq_wake_all(&eng->room);
 	}
-	eng->stats.full--;
+	if (--eng->stats.full == 0)
+		eng->stats.full_since_ns = 0;
 	return res;
 }
 
@@ -205,12 +206,16 @@ void pl_engine_submit(struct pl_engine *eng, struct pl_req *req)
 	eng->tail = &req->next;
 }
 
-void pl_engine_pause(struct pl_engine *eng)
+int pl_engine_pause(struct pl_engine *eng)
 {
 	assert(!eng->paused);
 	eng->paused = true;
-	while (eng->inflight)
+	while (eng->inflight && !eng->stats.full)
 		pl_waitq_wait(&eng->drained);
+	if (!eng->inflight)
+		return 0;
+	pl_engine_resume(eng);
+	return -ENOSPC;
 }
 
 void pl_engine_resume(struct pl_engine *eng)

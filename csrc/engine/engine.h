@@ -55,6 +55,7 @@ struct pl_engine_stats {
 	uint32_t inflight, inflight_max;
 	uint32_t full; /* requests that wait for room on the host */
 	uint64_t full_events; /* how often the host was found full */
+	uint64_t full_since_ns; /* CLOCK_MONOTONIC; 0 = none waits */
 };
 
 /* What happens to a write when the host's file system is full. */
@@ -78,9 +79,10 @@ void pl_engine_stats(const struct pl_engine *eng, struct pl_engine_stats *ret);
 
 /*
  * Inside a coroutine: holds back new requests and waits until those in flight
- * are answered; resume lets them go. Nestable calls are not allowed.
+ * are answered; resume lets them go. Nestable calls are not allowed. -ENOSPC,
+ * not paused: they wait for room on the host, for as long as that takes.
  */
-void pl_engine_pause(struct pl_engine *eng);
+int pl_engine_pause(struct pl_engine *eng);
 void pl_engine_resume(struct pl_engine *eng);
 
 /*

@@ -37,6 +37,22 @@ int pl_attachment_split(struct pl_attachment *att)
 	return 0;
 }
 
+const char *pl_on_full_name(enum pl_on_full on_full)
+{
+	return on_full == PL_ON_FULL_ERROR ? "error" : "pause";
+}
+
+int pl_on_full_parse(const char *word, enum pl_on_full *ret)
+{
+	if (!strcmp(word, "pause"))
+		*ret = PL_ON_FULL_PAUSE;
+	else if (!strcmp(word, "error"))
+		*ret = PL_ON_FULL_ERROR;
+	else
+		return -EINVAL;
+	return 0;
+}
+
 int pl_hint(struct pl_failure *f, int rc, const char *fmt, ...)
 {
 	va_list ap;

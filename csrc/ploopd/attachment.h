@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "engine/engine.h"
 #include "image/image.h"
 
 #define PL_ATTACHMENT_ID (2 * PL_ID_LEN + 2) /* uuid@uuid and the NUL */
@@ -25,6 +26,7 @@ struct pl_attachment {
 	bool read_only;
 	bool loop; /* a loop device, not a visible file */
 	uint32_t sector_size; /* of the loop device */
+	enum pl_on_full on_full; /* at first; later see shared.h */
 };
 
 /* An error and the way out. */
@@ -35,6 +37,10 @@ struct pl_failure {
 
 /* The name that tells our loop device and our fuse file: "ploop:<id>". */
 void pl_attachment_name(const char *id, char name[PL_LOOP_NAME]);
+
+/* "pause" or "error"; and back, -EINVAL when it is neither. */
+const char *pl_on_full_name(enum pl_on_full on_full);
+int pl_on_full_parse(const char *word, enum pl_on_full *ret);
 
 /* Sets image and snapshot from id; -EINVAL when it is not an attachment's. */
 int pl_attachment_split(struct pl_attachment *att);

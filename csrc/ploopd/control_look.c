@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/engine.h"
@@ -132,6 +133,35 @@ static int list_layers(struct pl_worker *w, json_t *layers, struct pl_err *err)
 	return rc;
 }
 
+/* Wall time of a moment of CLOCK_MONOTONIC; null for 0. */
+static void set_time(json_t *object, const char *name, uint64_t ns)
+{
+	struct timespec mono, real;
+	char text[32] = "";
+	struct tm tm;
+	time_t t;
+
+	clock_gettime(CLOCK_MONOTONIC, &mono);
+	clock_gettime(CLOCK_REALTIME, &real);
+	t = real.tv_sec - mono.tv_sec + (time_t)(ns / 1000000000u);
+	gmtime_r(&t, &tm);
+	if (ns)
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	pl_call_set_text(object, name, text);
+}
+
+static void set_full(const struct pl_worker *w, json_t *object)
+{
+	struct pl_engine_stats stats;
+
+	pl_engine_stats(w->engine, &stats);
+	pl_call_set_text(object, "onFull",
+			 pl_on_full_name(pl_engine_on_full(w->engine)));
+	pl_call_set_number(object, "full", stats.full);
+	pl_call_set_number(object, "fullEvents", stats.full_events);
+	set_time(object, "fullSince", stats.full_since_ns);
+}
+
 int pl_op_info(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	       struct pl_err *err)
 {
@@ -148,6 +178,7 @@ int pl_op_info(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	json_object_set_new(j, "layers", layers);
 	pl_call_set_number(j, "pid", (uint64_t)getpid());
 	pl_call_set_text(j, "version", PL_VERSION);
+	set_full(w, j);
 	*ret = j;
 	return rc;
 }
@@ -178,6 +209,7 @@ int pl_op_stats(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	}
 	pl_call_set_number(*ret, "inflight", stats.inflight);
 	pl_call_set_number(*ret, "inflightMax", stats.inflight_max);
+	set_full(w, *ret);
 	return 0;
 }
 

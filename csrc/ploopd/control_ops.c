@@ -8,16 +8,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/loop.h"
 #include "engine/engine.h"
 #include "export/fuse/fuse_export.h"
 #include "image/image.h"
 #include "ploopd/control_ops.h"
 #include "ploopd/log.h"
+#include "ploopd/shared.h"
 #include "ploopd/sums.h"
 
-#define HOLD_US 10000u /* compaction holds requests back this long at a time */
-#define TELL_US 100000u /* and says how far it is this often */
+#define TELL_US 100000u /* compaction says how far it is this often */
 
 /* ---- flush ---- */
 
@@ -64,6 +63,16 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+static int pause_engine(struct pl_worker *w, const char *op, struct pl_err *err)
+{
+	if (pl_engine_pause(w->engine) == 0)
+		return 0;
+	return pl_err_set(err, PL_E_NO_SPACE, ENOSPC,
+			  "%s: requests wait for room on the host, which is "
+			  "full",
+			  op);
+}
+
 static int op_snapshot(struct pl_worker *w, struct pl_call *call, json_t **ret,
 		       struct pl_err *err)
 {
@@ -79,7 +88,9 @@ static int op_snapshot(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	if (rc < 0)
 		return rc;
 	start = now_us();
-	pl_engine_pause(w->engine);
+	rc = pause_engine(w, "snapshot", err);
+	if (rc < 0)
+		return rc;
 	rc = pl_image_snapshot(w->image, pl_engine_chain(w->engine), name,
 			       description, id, err);
 	if (rc == -ESTALE) {
@@ -107,7 +118,9 @@ static int op_resize(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	if (size == 0)
 		return pl_err_set(err, PL_E_INVALID_ARGUMENT, 0,
 				  "resize: size: must be given, in bytes");
-	pl_engine_pause(w->engine);
+	rc = pause_engine(w, "resize", err);
+	if (rc < 0)
+		return rc;
 	rc = pl_image_resize(w->image, pl_engine_chain(w->engine), size, err);
 	pl_engine_resume(w->engine);
 	if (rc == 0)
@@ -118,13 +131,10 @@ static int op_resize(struct pl_worker *w, struct pl_call *call, json_t **ret,
 }
 
 struct compaction {
-	struct pl_worker *w;
 	struct pl_call *call;
-	uint64_t paused_us; /* since when */
 	uint64_t told_us;
 };
 
-/* Between two pieces of work: lets the disk's users have their turn. */
 static bool compact_progress(void *arg, uint64_t done, uint64_t total)
 {
 	struct compaction *c = arg;
@@ -134,12 +144,6 @@ static bool compact_progress(void *arg, uint64_t done, uint64_t total)
 		c->told_us = now;
 		pl_call_progress(c->call, done, total);
 	}
-	if (now - c->paused_us > HOLD_US) {
-		pl_engine_resume(c->w->engine);
-		pl_loop_sleep_ms(c->w->loop, HOLD_US / 1000);
-		pl_engine_pause(c->w->engine);
-		c->paused_us = now_us();
-	}
 	return !c->call->cancelled;
 }
 
@@ -147,14 +151,11 @@ static int op_compact(struct pl_worker *w, struct pl_call *call, json_t **ret,
 		      struct pl_err *err)
 {
 	struct pl_compact_result res = { 0 };
-	struct compaction c = { .w = w, .call = call };
+	struct compaction c = { .call = call };
 	int rc;
 
-	pl_engine_pause(w->engine);
-	c.paused_us = now_us();
 	rc = pl_image_compact(w->image, pl_engine_chain(w->engine), &res,
 			      compact_progress, &c, err);
-	pl_engine_resume(w->engine);
 	*ret = json_object();
 	pl_call_set_number(*ret, "hostBefore", res.host_before);
 	pl_call_set_number(*ret, "hostAfter", res.host_after);
@@ -163,6 +164,26 @@ static int op_compact(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	pl_call_set_number(*ret, "clustersFreed", res.clusters_freed);
 	pl_call_set_number(*ret, "clustersMoved", res.clusters_moved);
 	return rc;
+}
+
+static int op_set(struct pl_worker *w, struct pl_call *call, json_t **ret,
+		  struct pl_err *err)
+{
+	enum pl_on_full on_full;
+	const char *word;
+
+	if (pl_call_get_text(call, "onFull", 16, &word, err) < 0)
+		return -EINVAL;
+	if (!word || pl_on_full_parse(word, &on_full) < 0)
+		return pl_err_set(err, PL_E_INVALID_ARGUMENT, 0,
+				  "set: onFull: must be \"pause\" or "
+				  "\"error\"");
+	w->shared->on_full = on_full;
+	pl_engine_set_on_full(w->engine, on_full);
+	pl_worker_tell_keeper(w);
+	*ret = json_object();
+	pl_call_set_text(*ret, "onFull", word);
+	return 0;
 }
 
 static int op_cancel(struct pl_worker *w, struct pl_call *call, json_t **ret,
@@ -208,6 +229,7 @@ static const struct op {
 	{ "stats", pl_op_stats, 0 },
 	{ "flush", op_flush, 0 },
 	{ "map", pl_op_map, 0 },
+	{ "set", op_set, 0 },
 	{ "snapshot", op_snapshot, EXCLUSIVE | WRITES },
 	{ "resize", op_resize, EXCLUSIVE | WRITES },
 	{ "compact", op_compact, EXCLUSIVE | WRITES },
@@ -223,16 +245,33 @@ static const struct op *find_op(const char *name)
 	return NULL;
 }
 
+static bool requests_wait(const struct pl_worker *w)
+{
+	struct pl_engine_stats stats;
+
+	pl_engine_stats(w->engine, &stats);
+	return stats.full > 0;
+}
+
 static int begin(struct pl_worker *w, const struct op *op, struct pl_err *err)
 {
 	if (op->flags & LOOSE)
 		return 0;
 	if (w->closing)
 		return pl_err_set(err, PL_E_BUSY, EBUSY,
-				  "%s: the image is being detached", op->name);
+				  w->replaced ?
+					  "%s: another ploopd is taking over "
+					  "the image; try again" :
+					  "%s: the image is being detached",
+				  op->name);
 	if ((op->flags & WRITES) && w->att.read_only)
 		return pl_err_set(err, PL_E_READ_ONLY, EROFS,
 				  "%s: the image is attached read-only",
+				  op->name);
+	if ((op->flags & WRITES) && requests_wait(w))
+		return pl_err_set(err, PL_E_NO_SPACE, ENOSPC,
+				  "%s: the host's file system is full, and "
+				  "requests wait for room",
 				  op->name);
 	if ((op->flags & EXCLUSIVE) && w->maintenance)
 		return pl_err_set(err, PL_E_BUSY, EBUSY,

@@ -83,14 +83,47 @@ static int connect_control(const struct detach *d)
 	return rc < 0 ? rc : fd;
 }
 
+static json_t *receive_line(int fd)
+{
+	char line[4096];
+	size_t len = 0;
+	ssize_t n;
+
+	while (len < sizeof(line) && !memchr(line, '\n', len)) {
+		n = recv(fd, line + len, sizeof(line) - len, 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return NULL;
+		len += (size_t)n;
+	}
+	return json_loadb(line, len, JSON_DISABLE_EOF_CHECK, NULL);
+}
+
+/* Requests that wait for room on the host; 0 when nobody says. */
+static unsigned waiting_requests(const struct detach *d)
+{
+	static const char request[] = "{\"id\":1,\"op\":\"stats\"}\n";
+	int fd = connect_control(d);
+	json_int_t n = 0;
+	json_t *j;
+
+	if (fd < 0)
+		return 0;
+	if (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0) {
+		j = receive_line(fd);
+		n = json_integer_value(
+			json_object_get(json_object_get(j, "result"), "full"));
+		json_decref(j);
+	}
+	close(fd);
+	return (unsigned)n;
+}
+
 /* The answer to quit: 0, -EBUSY, -EAGAIN (no answer), -EIO (d->f is set). */
 static int read_answer(const struct detach *d, int fd)
 {
-	char line[4096];
-	ssize_t n = recv(fd, line, sizeof(line), MSG_WAITALL);
-	json_t *j = n > 0 ? json_loadb(line, (size_t)n, JSON_DISABLE_EOF_CHECK,
-				       NULL) :
-			    NULL;
+	json_t *j = receive_line(fd);
 	json_t *error = json_object_get(j, "error");
 	const char *code = json_string_value(json_object_get(error, "code"));
 	const char *text = json_string_value(json_object_get(error, "message"));
@@ -115,10 +148,8 @@ static int ask_to_quit(const struct detach *d)
 
 	if (fd < 0)
 		return -EAGAIN;
-	if (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0) {
-		shutdown(fd, SHUT_WR);
+	if (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0)
 		rc = read_answer(d, fd);
-	}
 	close(fd);
 	return rc;
 }
@@ -180,10 +211,26 @@ static int refuse_stopped(const struct detach *d, const struct pl_state *st)
 
 	return pl_hint(
 		d->f, rc,
-		"Remove the cause (log: %s/log), then: kill -USR1 %d. "
+		"Remove the cause (log: %s/log), then: ploop recover %.100s. "
 		"To give up what was not flushed: kill -KILL %d, unmount, "
 		"and detach again",
-		d->folder, st->keeper, st->keeper);
+		d->folder, st->directory, st->keeper);
+}
+
+/* Taking the device away would wait for them. */
+static int refuse_full(const struct detach *d, unsigned waiting)
+{
+	struct pl_state st = { .directory = "" };
+
+	pl_state_read(d->folder, &st);
+	return pl_hint(d->f,
+		       pl_err_set(&d->f->err, PL_E_NO_SPACE, ENOSPC,
+				  "%u requests wait for room on the host, "
+				  "whose file system is full",
+				  waiting),
+		       "Make room, and they go on; or let them fail: ploop set "
+		       "%.100s --on-full error",
+		       st.directory);
 }
 
 int pl_detach(const char *id, const char *folder, unsigned timeout_ms,
@@ -192,6 +239,7 @@ int pl_detach(const char *id, const char *folder, unsigned timeout_ms,
 	struct detach d = { id, folder, pl_now_ms() + timeout_ms, f };
 	struct pl_loopdev dev;
 	struct pl_state st;
+	unsigned waiting;
 	int rc, quit_rc;
 
 	if (access(folder, F_OK) < 0 && !pl_loopdev_find(id, &dev))
@@ -203,6 +251,9 @@ int pl_detach(const char *id, const char *folder, unsigned timeout_ms,
 			return refuse_stopped(&d, &st);
 		pl_sleep_ms(10);
 	}
+	waiting = waiting_requests(&d);
+	if (waiting)
+		return refuse_full(&d, waiting);
 	rc = remove_device(&d);
 	if (rc < 0)
 		return rc;
@@ -217,21 +268,8 @@ int pl_detach_main(const char *id, const char *run_dir, unsigned timeout_ms)
 {
 	struct pl_attachment att = { 0 };
 	struct pl_failure f = { 0 };
-	char root[PATH_MAX];
-	int rc;
+	int rc = pl_attachment_place(&att, id, run_dir, &f);
 
-	snprintf(att.id, sizeof(att.id), "%.*s", (int)sizeof(att.id) - 1, id);
-	rc = strlen(id) < sizeof(att.id) ? pl_attachment_split(&att) : -EINVAL;
-	if (rc < 0)
-		rc = pl_err_set(&f.err, PL_E_INVALID_ARGUMENT, 0,
-				"\"%.80s\" is not an attachment: expected the "
-				"image's UUID, or UUID@SNAPSHOT-UUID",
-				id);
-	else
-		rc = pl_rundir_path(run_dir, root, &f);
-	if (rc == 0 && pl_rundir_file(att.folder, root, att.id) < 0)
-		rc = pl_err_set(&f.err, PL_E_INVALID_ARGUMENT, ENAMETOOLONG,
-				"the run directory's path is too long");
 	if (rc == 0)
 		rc = pl_detach(att.id, att.folder, timeout_ms, &f);
 	return rc < 0 ? pl_report_failure(&f) : pl_report_result("{}");

@@ -9,6 +9,8 @@
  *   restarting --ready--> running
  *   restarting --fifth death in ten seconds--> stopped --SIGUSR1--> restarting
  *   restarting --the same, and the device is gone--> (exit, folder removed)
+ *   running    --worker exits PL_EXIT_REPLACED--> restarting
+ *   any        --SIGUSR2--> the same state in another program (handover.c)
  *   any        --worker exits 0--> (exit, folder removed)
  *
  * INVARIANTS
@@ -19,7 +21,7 @@
  *  2. After the start nothing is allocated. What fork and exec need belongs to
  *     the child.
  */
-#include "ploopd/keeper.h"
+#include "ploopd/keeper_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +33,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,29 +42,17 @@
 #include "ploopd/fds.h"
 #include "ploopd/log.h"
 #include "ploopd/rundir.h"
-#include "ploopd/state.h"
+#include "ploopd/shared.h"
+#include "ploopd/worker.h"
 
-#define DEATHS 5
-#define DEATHS_MS 10000
-
-struct keeper {
-	const struct pl_attachment *att;
-	struct pl_keeper_fds fd;
-	struct pl_state st;
-	int signal_fd, pidfd, ready_fd, drain_fd; /* -1 = none */
-	bool was_ready; /* some worker was */
-	bool announced; /* the launcher told us the device */
-	uint64_t death_ms[DEATHS]; /* a ring */
-	unsigned deaths;
-	char ready[PL_READY_MAX];
-	size_t ready_len;
-};
-
-static void save(struct keeper *k, const char *state)
+void keeper_save(struct keeper *k, const char *state)
 {
 	int rc;
 
+	if (!k->st.state || strcmp(k->st.state, state) != 0)
+		pl_state_now(k->st.since_state);
 	k->st.state = state;
+	k->st.on_full_error = k->shared->on_full == PL_ON_FULL_ERROR;
 	rc = pl_state_write(k->att, &k->st);
 	if (rc < 0)
 		pl_log("cannot write state.json: %s", strerrorname_np(-rc));
@@ -90,7 +81,9 @@ static void exec_worker(struct keeper *k, int ready_w, int drain_w)
 	};
 	sigset_t none;
 
+	/* Until the worker can take it. */
 	sigemptyset(&none);
+	sigaddset(&none, SIGUSR2);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (pl_fds_install(from) == 0)
 		execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
@@ -98,7 +91,7 @@ static void exec_worker(struct keeper *k, int ready_w, int drain_w)
 	_exit(127);
 }
 
-static int start_worker(struct keeper *k)
+int keeper_start_worker(struct keeper *k)
 {
 	int ready[2] = { -1, -1 }, drain[2] = { -1, -1 };
 	pid_t pid = -1;
@@ -122,6 +115,7 @@ static int start_worker(struct keeper *k)
 	k->ready_fd = ready[0];
 	k->drain_fd = drain[0];
 	k->ready_len = 0;
+	k->told = k->adopted = k->replaced = false;
 	return 0;
 }
 
@@ -136,10 +130,39 @@ static void tell_launcher(struct keeper *k, char what, const char *text)
 		     MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+static void end_handover(struct keeper *k)
+{
+	if (!k->handover_ms)
+		return;
+	k->st.handover_ms = (unsigned)(pl_now_ms() - k->handover_ms);
+	k->st.handovers++;
+	k->handover_ms = 0;
+	pl_log("worker %d took over within %u ms", k->st.worker,
+	       k->st.handover_ms);
+}
+
+/* What comes after the first line says that state.json is to be written. */
+static void on_news(struct keeper *k)
+{
+	char line[128];
+	ssize_t n = read(k->ready_fd, line, sizeof(line));
+
+	if (n > 0)
+		keeper_save(k, k->st.state);
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		close_fd(&k->ready_fd);
+}
+
 static void on_ready(struct keeper *k)
 {
-	ssize_t n = read(k->ready_fd, k->ready + k->ready_len,
-			 sizeof(k->ready) - 1 - k->ready_len);
+	ssize_t n;
+
+	if (k->told) {
+		on_news(k);
+		return;
+	}
+	n = read(k->ready_fd, k->ready + k->ready_len,
+		 sizeof(k->ready) - 1 - k->ready_len);
 
 	if (n > 0) {
 		k->ready_len += (size_t)n;
@@ -149,7 +172,7 @@ static void on_ready(struct keeper *k)
 	} else if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
 		return;
 	}
-	close_fd(&k->ready_fd);
+	k->told = true;
 	k->ready[k->ready_len] = '\0';
 	k->ready[strcspn(k->ready, "\n")] = '\0';
 	if (strncmp(k->ready, "{\"ok\":true", 10) != 0) {
@@ -163,17 +186,26 @@ static void on_ready(struct keeper *k)
 	else
 		pl_log("worker %d goes on", k->st.worker);
 	k->was_ready = true;
-	save(k, k->announced ? "running" : "starting");
+	end_handover(k);
+	keeper_save(k, k->announced ? "running" : "starting");
 }
 
 /* ---- the worker's end ---- */
 
-static void finish(struct keeper *k, int status) __attribute__((noreturn));
-static void finish(struct keeper *k, int status)
+/* A worker that was adopted removes it itself; it may be somebody else's now. */
+static bool folder_is_ours(const struct keeper *k)
+{
+	struct stat sb;
+
+	return fstat(k->fd.keeper_lock, &sb) < 0 || sb.st_nlink > 0;
+}
+
+void keeper_finish(struct keeper *k, int status)
 {
 	/* First: who sees the folder gone may take the image at once. */
 	close_fd(&k->fd.image_lock);
-	pl_rundir_remove(k->att->folder);
+	if (folder_is_ours(k))
+		pl_rundir_remove(k->att->folder);
 	_exit(status);
 }
 
@@ -202,12 +234,12 @@ static void stop(struct keeper *k)
 	if (device_gone(k)) {
 		pl_log("five workers died within ten seconds, and the device "
 		       "is gone: giving up");
-		finish(k, 1);
+		keeper_finish(k, 1);
 	}
 	pl_log("five workers died within ten seconds; requests wait until "
-	       "'kill -USR1 %d' lets it be tried again",
-	       k->st.keeper);
-	save(k, "stopped");
+	       "'ploop recover %s' lets it be tried again",
+	       k->att->directory);
+	keeper_save(k, "stopped");
 }
 
 static void describe_death(struct keeper *k, const siginfo_t *how)
@@ -223,25 +255,41 @@ static void describe_death(struct keeper *k, const siginfo_t *how)
 	pl_log("%s", k->st.last_error);
 }
 
+/* How it ended. Of an adopted worker nobody knows more than that. */
+static bool reap(struct keeper *k, siginfo_t *how)
+{
+	if (!k->adopted)
+		return waitid(P_PIDFD, (id_t)k->pidfd, how,
+			      WEXITED | WNOHANG) == 0 &&
+		       how->si_pid != 0;
+	how->si_code = CLD_EXITED;
+	how->si_status = !folder_is_ours(k) ? 0 :
+			 k->handover_ms	    ? PL_EXIT_REPLACED :
+					      -1;
+	return true;
+}
+
 static void on_worker_end(struct keeper *k)
 {
 	siginfo_t how = { 0 };
 
-	if (waitid(P_PIDFD, (id_t)k->pidfd, &how, WEXITED | WNOHANG) < 0 ||
-	    how.si_pid == 0)
+	if (!reap(k, &how))
 		return;
 	if (k->ready_fd >= 0)
 		on_ready(k);
 	close_fd(&k->ready_fd);
 	close_fd(&k->pidfd);
 	if (how.si_code == CLD_EXITED && how.si_status == 0)
-		finish(k, 0);
-	describe_death(k, &how);
+		keeper_finish(k, 0);
+	k->replaced = how.si_code == CLD_EXITED &&
+		      how.si_status == PL_EXIT_REPLACED;
+	if (!k->replaced)
+		describe_death(k, &how);
 	k->st.worker = 0;
 	if (!k->was_ready)
 		return; /* it never worked: the launcher knows why */
-	k->st.restarts++;
-	save(k, "restarting");
+	k->st.restarts += !k->replaced;
+	keeper_save(k, "restarting");
 }
 
 /* The old worker is gone for good: time for a new one. */
@@ -249,9 +297,10 @@ static void on_drained(struct keeper *k)
 {
 	close_fd(&k->drain_fd);
 	if (!k->was_ready)
-		finish(k, 1);
-	while (!too_many_deaths(k)) {
-		if (start_worker(k) == 0)
+		keeper_finish(k, 1);
+	while (k->replaced || !too_many_deaths(k)) {
+		k->replaced = false;
+		if (keeper_start_worker(k) == 0)
 			return;
 		pl_sleep_ms(100);
 	}
@@ -272,7 +321,7 @@ static void on_launcher(struct keeper *k)
 		if (sscanf(msg + 1, "%31s %15s", k->st.device, k->st.devno) < 2)
 			k->st.device[0] = k->st.devno[0] = '\0';
 		k->announced = true;
-		save(k, "running");
+		keeper_save(k, "running");
 		tell_launcher(k, 'A', "");
 		return;
 	}
@@ -292,8 +341,11 @@ static void on_signal(struct keeper *k)
 		return;
 	if (info.ssi_signo == SIGUSR1) {
 		k->deaths = 0;
-		if (k->pidfd < 0 && k->drain_fd < 0 && start_worker(k) == 0)
-			save(k, "restarting");
+		if (k->pidfd < 0 && k->drain_fd < 0 &&
+		    keeper_start_worker(k) == 0)
+			keeper_save(k, "restarting");
+	} else if (info.ssi_signo == SIGUSR2) {
+		k->new_wanted = true;
 	} else if (k->pidfd >= 0) {
 		/* The worker knows whether the device is in use. */
 		kill(k->st.worker, SIGTERM);
@@ -305,77 +357,7 @@ static void on_signal(struct keeper *k)
 
 /* ---- life ---- */
 
-static void own_session(struct keeper *k)
-{
-	char log[PATH_MAX], pid[16];
-	int null = open("/dev/null", O_RDWR), out = -1, n;
-
-	setsid();
-	if (chdir("/") < 0)
-		pl_log("chdir /: %s", strerrorname_np(errno));
-	if (pl_rundir_file(log, k->att->folder, "log") == 0)
-		out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
-	dup2(out >= 0 ? out : null, STDERR_FILENO);
-	n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	if (ftruncate(k->fd.keeper_lock, 0) == 0 &&
-	    pwrite(k->fd.keeper_lock, pid, (size_t)n, 0) != n)
-		pl_log("cannot write keeper.pid");
-}
-
-/* The launcher's other descriptors, its output above all, must not stay. */
-static int own_descriptors(struct keeper *k)
-{
-	int *const mine[] = { &k->fd.fuse,	 &k->fd.control,
-			      &k->fd.pending,	 &k->fd.session,
-			      &k->fd.image_lock, &k->fd.keeper_lock,
-			      &k->fd.launch };
-	const int n = sizeof(mine) / sizeof(mine[0]);
-
-	for (int i = 0; i < n; i++) {
-		*mine[i] = fcntl(*mine[i], F_DUPFD_CLOEXEC, 64);
-		if (*mine[i] < 0)
-			return -errno;
-	}
-	for (int i = 0; i < n; i++) {
-		*mine[i] = dup3(*mine[i], PL_FD_FUSE + i, O_CLOEXEC);
-		if (*mine[i] < 0)
-			return -errno;
-	}
-	return close_range((unsigned)(PL_FD_FUSE + n), ~0U, 0) < 0 ? -errno : 0;
-}
-
-/* Hard to kill by the kernel, never waiting for its own memory. */
-static void protect(void)
-{
-	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		/* Lowering it needs CAP_SYS_RESOURCE; go on without. */
-		if (write(fd, "-1000", 5) < 0)
-			pl_log("oom_score_adj stays: %s",
-			       strerrorname_np(errno));
-		close(fd);
-	}
-	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
-}
-
-static int catch_signals(void)
-{
-	sigset_t set;
-
-	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
-	sigprocmask(SIG_SETMASK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-static void serve(struct keeper *k)
+static void serve_once(struct keeper *k)
 {
 	struct pollfd p[] = {
 		{ k->signal_fd, POLLIN, 0 },
@@ -398,6 +380,15 @@ static void serve(struct keeper *k)
 		on_worker_end(k);
 	if (p[4].revents)
 		on_drained(k);
+	/* Not while a worker is coming up: it has its first line to say. */
+	if (k->new_wanted && (k->pidfd < 0 || k->told))
+		keeper_become_new(k);
+}
+
+void keeper_serve(struct keeper *k)
+{
+	for (;;)
+		serve_once(k);
 }
 
 void pl_keeper_main(const struct pl_attachment *att,
@@ -406,18 +397,12 @@ void pl_keeper_main(const struct pl_attachment *att,
 	struct keeper k = { .att = att, .fd = *fds, .signal_fd = -1 };
 
 	k.pidfd = k.ready_fd = k.drain_fd = -1;
-	pl_log_init("keeper");
-	prctl(PR_SET_NAME, "ploopd-keeper");
-	if (own_descriptors(&k) < 0)
+	if (keeper_prepare(&k) < 0)
 		_exit(1);
-	k.st.keeper = getpid();
 	pl_state_now(k.st.since);
-	own_session(&k);
-	k.signal_fd = catch_signals();
-	protect();
-	if (k.signal_fd < 0 || start_worker(&k) < 0)
-		finish(&k, 1);
-	save(&k, "starting");
-	for (;;)
-		serve(&k);
+	k.shared->on_full = att->on_full;
+	if (keeper_start_worker(&k) < 0)
+		keeper_finish(&k, 1);
+	keeper_save(&k, "starting");
+	keeper_serve(&k);
 }

@@ -14,6 +14,10 @@
 
 #include "ploopd/attachment.h"
 
+/* What a running keeper hands to a newer program: descriptors, shared memory,
+ * arguments of "ploopd keeper", state.json. */
+#define PL_HANDOVER 1
+
 struct pl_keeper_fds {
 	int fuse, control, pending, session, image_lock, keeper_lock;
 	int launch;
@@ -24,5 +28,14 @@ struct pl_keeper_fds {
 /* Runs in a fresh child of the launcher; never returns. */
 void pl_keeper_main(const struct pl_attachment *att,
 		    const struct pl_keeper_fds *fds) __attribute__((noreturn));
+
+/* "ploopd keeper": a keeper goes on in this program. See handover.c. */
+int pl_keeper_resume(int argc, char **argv);
+
+/*
+ * The keeper of a worker that lost its own, in a fresh child; never returns.
+ * It has taken over when state.json names it; it exits when it can't.
+ */
+void pl_keeper_adopt(const struct pl_attachment *att) __attribute__((noreturn));
 
 #endif

@@ -33,6 +33,7 @@
 #include "ploopd/loopdev.h"
 #include "ploopd/openimage.h"
 #include "ploopd/rundir.h"
+#include "ploopd/shared.h"
 
 #define START_MS 60000u /* for a worker to open the image */
 #define END_MS 10000u /* for a failed start to be taken down */
@@ -76,8 +77,8 @@ static int make_memory(struct launch *l)
 		pl_fds_memory("ploop-pending", PL_PENDING_SIZE, &l->f.err);
 	if (l->fd.pending < 0)
 		return l->fd.pending;
-	l->fd.session = pl_fds_memory(
-		"ploop-session", sizeof(struct pl_fuse_session), &l->f.err);
+	l->fd.session = pl_fds_memory("ploop-session", sizeof(struct pl_shared),
+				      &l->f.err);
 	return l->fd.session < 0 ? l->fd.session : 0;
 }
 

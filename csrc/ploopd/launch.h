@@ -11,6 +11,7 @@ struct pl_attach_options {
 	const char *run_dir; /* NULL = the default */
 	bool read_only, loop;
 	uint32_t sector_size;
+	enum pl_on_full on_full;
 };
 
 /* Prints the result; the exit status. */

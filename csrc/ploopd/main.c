@@ -5,13 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ploopd/keeper.h"
 #include "ploopd/launch.h"
+#include "ploopd/manage.h"
 #include "ploopd/worker.h"
 
 static const char usage[] =
 	"Usage: ploopd attach IMAGE-DIR [--read-only] [--snapshot ID]\n"
-	"                     [--sector-size 512|4096] [--no-loop] [--run-dir DIR]\n"
+	"                     [--sector-size 512|4096] [--no-loop]\n"
+	"                     [--on-full pause|error] [--run-dir DIR]\n"
 	"       ploopd detach ATTACHMENT [--timeout-ms N] [--run-dir DIR]\n"
+	"       ploopd recover ATTACHMENT [--timeout-ms N] [--run-dir DIR]\n"
+	"       ploopd upgrade ATTACHMENT [--timeout-ms N] [--run-dir DIR]\n"
 	"       ploopd --version | --help\n"
 	"\n"
 	"Serves a ploop image as a block device. Prints one line of JSON.\n"
@@ -21,8 +26,13 @@ static const char usage[] =
 	"  --snapshot ID   the device shows a snapshot (id, prefix or name)\n"
 	"  --sector-size   of the loop device in bytes; default 512\n"
 	"  --no-loop       no loop device: a file in the run directory instead\n"
+	"  --on-full WHAT  when the host is full: writes wait (pause, the\n"
+	"                  default), or fail (error)\n"
 	"  --run-dir DIR   default: $PLOOP_RUN_DIR, or /run/ploop\n"
-	"  --timeout-ms N  how long detach waits; default 10000\n";
+	"  --timeout-ms N  how long to wait; default 10000\n"
+	"\n"
+	"recover starts the worker again that died too often, and the keeper that\n"
+	"was killed. upgrade lets this program take over from the one that runs.\n";
 
 static int bad_usage(const char *what, const char *word)
 {
@@ -39,6 +49,7 @@ static const struct option options[] = {
 	{ "snapshot", required_argument, NULL, 's' },
 	{ "sector-size", required_argument, NULL, 'b' },
 	{ "no-loop", no_argument, NULL, 'n' },
+	{ "on-full", required_argument, NULL, 'f' },
 	{ "run-dir", required_argument, NULL, 'd' },
 	{ "timeout-ms", required_argument, NULL, 't' },
 	{ NULL, 0, NULL, 0 },
@@ -71,6 +82,10 @@ static int parse(int argc, char **argv, bool attach, struct arguments *a)
 			a->attach.sector_size = (uint32_t)atoi(optarg);
 		else if (c == 'n')
 			a->attach.loop = false;
+		else if (c == 'f' &&
+			 pl_on_full_parse(optarg, &a->attach.on_full) < 0)
+			return bad_usage("--on-full must be pause or error",
+					 NULL);
 		else if (c == 'd')
 			a->attach.run_dir = optarg;
 		else if (c == 't')
@@ -78,12 +93,17 @@ static int parse(int argc, char **argv, bool attach, struct arguments *a)
 	}
 	if (optind != argc - 1)
 		return bad_usage(attach ? "attach takes one image directory" :
-					  "detach takes one attachment",
+					  "this command takes one attachment",
 				 NULL);
 	if (a->attach.sector_size != 512 && a->attach.sector_size != 4096)
 		return bad_usage("--sector-size must be 512 or 4096", NULL);
 	a->attach.directory = argv[optind];
 	return 0;
+}
+
+static bool is_management(const char *command)
+{
+	return !strcmp(command, "recover") || !strcmp(command, "upgrade");
 }
 
 int main(int argc, char **argv)
@@ -102,12 +122,18 @@ int main(int argc, char **argv)
 		return fputs(usage, stdout) < 0;
 	if (!strcmp(command, "worker"))
 		return pl_worker_main(argc, argv);
-	if (!attach && strcmp(command, "detach") != 0)
-		return bad_usage("expected attach or detach",
+	if (!strcmp(command, "keeper"))
+		return pl_keeper_resume(argc, argv);
+	if (!attach && !is_management(command) &&
+	    strcmp(command, "detach") != 0)
+		return bad_usage("expected attach, detach, recover or upgrade",
 				 argc > 1 ? command : NULL);
 	status = parse(argc - 1, argv + 1, attach, &a);
 	if (status != 0)
 		return status;
+	if (is_management(command))
+		return pl_manage_main(command, a.attach.directory,
+				      a.attach.run_dir, a.timeout_ms);
 	return attach ? pl_attach_main(&a.attach) :
 			pl_detach_main(a.attach.directory, a.attach.run_dir,
 				       a.timeout_ms);

@@ -252,6 +252,7 @@ int pl_open_for_attach(const struct pl_attach_options *opt,
 	att->read_only = opt->read_only || opt->snapshot;
 	att->loop = opt->loop;
 	att->sector_size = opt->sector_size;
+	att->on_full = opt->on_full;
 	rc = pl_rundir_path(opt->run_dir, run_dir, f);
 	if (rc == 0)
 		rc = pl_dir_open(&dir, att->directory, 0, NULL, &f->err);

@@ -22,8 +22,8 @@
 /* Others test the lock by taking it for an instant. */
 #define LOCK_ATTEMPTS 10
 
-static const char *const entries[] = { "control", "state.json", "state.new",
-				       "log", "control.new" };
+static const char *const entries[] = { "control", "state.json",	 "state.new",
+				       "log",	  "control.new", "program" };
 
 int pl_rundir_path(const char *option, char ret[PATH_MAX], struct pl_failure *f)
 {
@@ -49,6 +49,28 @@ int pl_rundir_file(char ret[PATH_MAX], const char *folder, const char *name)
 	int n = snprintf(ret, PATH_MAX, "%s/%s", folder, name);
 
 	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+int pl_attachment_place(struct pl_attachment *att, const char *id,
+			const char *run_dir, struct pl_failure *f)
+{
+	char root[PATH_MAX];
+	int rc = -EINVAL;
+
+	if (strlen(id) < sizeof(att->id)) {
+		snprintf(att->id, sizeof(att->id), "%s", id);
+		rc = pl_attachment_split(att);
+	}
+	if (rc < 0)
+		return pl_err_set(&f->err, PL_E_INVALID_ARGUMENT, 0,
+				  "\"%.80s\" is not an attachment: expected "
+				  "the image's UUID, or UUID@SNAPSHOT-UUID",
+				  id);
+	rc = pl_rundir_path(run_dir, root, f);
+	if (rc == 0 && pl_rundir_file(att->folder, root, att->id) < 0)
+		rc = pl_err_set(&f->err, PL_E_INVALID_ARGUMENT, ENAMETOOLONG,
+				"the run directory's path is too long");
+	return rc;
 }
 
 static int lock_pid_file(int fd)

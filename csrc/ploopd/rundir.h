@@ -32,4 +32,8 @@ void pl_rundir_remove(const char *folder);
 /* "<folder>/<name>"; -ENAMETOOLONG. */
 int pl_rundir_file(char ret[PATH_MAX], const char *folder, const char *name);
 
+/* Fills id, its parts and the folder, for a command on an attachment. */
+int pl_attachment_place(struct pl_attachment *att, const char *id,
+			const char *run_dir, struct pl_failure *f);
+
 #endif

@@ -106,7 +106,12 @@ static void format(struct out *o, const struct pl_attachment *att,
 	put_number(o, "keeper", (unsigned)st->keeper);
 	put_number(o, "worker", (unsigned)st->worker);
 	put_member(o, "state", st->state);
+	put_member(o, "stateSince", st->since_state);
 	put_number(o, "restarts", st->restarts);
+	put_number(o, "handovers", st->handovers);
+	put_number(o, "handoverMs", st->handover_ms);
+	put_number(o, "handover", st->handover);
+	put_member(o, "onFull", st->on_full_error ? "error" : "pause");
 	put_member(o, "device", st->device);
 	put_member(o, "devno", st->devno);
 	put_member(o, "since", st->since);
@@ -142,6 +147,23 @@ static void get_string(json_t *from, const char *name, char *ret, size_t size)
 	snprintf(ret, size, "%s", s ? s : "");
 }
 
+static unsigned get_number(json_t *from, const char *name)
+{
+	return (unsigned)json_integer_value(json_object_get(from, name));
+}
+
+static const char *known_state(json_t *from)
+{
+	static const char *const words[] = { "starting", "running",
+					     "restarting", "stopped" };
+	const char *s = json_string_value(json_object_get(from, "state"));
+
+	for (size_t i = 0; s && i < sizeof(words) / sizeof(words[0]); i++)
+		if (!strcmp(s, words[i]))
+			return words[i];
+	return "";
+}
+
 int pl_state_read(const char *folder, struct pl_state *ret)
 {
 	char path[PATH_MAX];
@@ -154,8 +176,16 @@ int pl_state_read(const char *folder, struct pl_state *ret)
 	j = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
 	if (!j)
 		return access(path, F_OK) < 0 ? -errno : -EINVAL;
-	ret->keeper = (int)json_integer_value(json_object_get(j, "keeper"));
-	ret->worker = (int)json_integer_value(json_object_get(j, "worker"));
+	ret->state = known_state(j);
+	ret->keeper = (int)get_number(j, "keeper");
+	ret->worker = (int)get_number(j, "worker");
+	ret->restarts = get_number(j, "restarts");
+	ret->handovers = get_number(j, "handovers");
+	ret->handover_ms = get_number(j, "handoverMs");
+	ret->handover = get_number(j, "handover");
+	get_string(j, "stateSince", ret->since_state, sizeof(ret->since_state));
+	ret->read_only = json_is_true(json_object_get(j, "readOnly"));
+	get_string(j, "directory", ret->directory, sizeof(ret->directory));
 	get_string(j, "device", ret->device, sizeof(ret->device));
 	get_string(j, "devno", ret->devno, sizeof(ret->devno));
 	get_string(j, "since", ret->since, sizeof(ret->since));

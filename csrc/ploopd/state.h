@@ -7,11 +7,18 @@
 
 struct pl_state {
 	const char *state; /* "starting", "running", ... */
+	char since_state[32]; /* when it became so */
 	int keeper, worker; /* process ids */
-	unsigned restarts;
+	unsigned restarts; /* after deaths */
+	unsigned handovers; /* after which a new worker was asked for */
+	unsigned handover_ms; /* how long the last one took */
+	unsigned handover; /* PL_HANDOVER of the keeper */
+	bool on_full_error;
 	char device[32], devno[16]; /* "" = none (yet) */
 	char since[32]; /* ISO 8601, UTC */
 	char last_error[480]; /* "" = none */
+	char directory[PATH_MAX]; /* when read */
+	bool read_only; /* when read */
 };
 
 /*
@@ -20,7 +27,10 @@ struct pl_state {
  */
 int pl_state_write(const struct pl_attachment *att, const struct pl_state *st);
 
-/* What a holder's state.json says; members it lacks are empty or 0. */
+/*
+ * What a holder's state.json says; members it lacks are empty or 0. `state` is
+ * one of the words above, or "".
+ */
 int pl_state_read(const char *folder, struct pl_state *ret);
 
 /* The time now, as `since`. */

@@ -6,8 +6,10 @@
  *   opening --open_all--> serving --pl_worker_close--> closing --> (exit 0)
  *   Closing starts by the control socket's "quit", by SIGTERM while nobody has
  *   the file open, or when the file system is gone (the loop device was
- *   cleared). Everything else that ends a worker is a death; the keeper starts
- *   the next one.
+ *   cleared).
+ *   serving --SIGUSR2: hand_over--> closing --> (exit PL_EXIT_REPLACED)
+ *   Everything else that ends a worker is a death; the keeper starts the next
+ *   one in both cases.
  */
 #include "ploopd/worker.h"
 
@@ -31,11 +33,13 @@
 #include "ploopd/fds.h"
 #include "ploopd/log.h"
 #include "ploopd/rundir.h"
+#include "ploopd/shared.h"
 #include "store/store.h"
 
 #define RING_ENTRIES 256u
 #define FUSE_MEMORY (64u << 20) /* bytes of request buffers at most */
 #define STACKS 32u /* coroutines that never need memory */
+#define HANDOVER_MS 1000u /* for requests in flight to be answered */
 
 /* ---- closing ---- */
 
@@ -97,13 +101,47 @@ static void on_gone(void *arg)
 	pl_worker_end(w);
 }
 
+/*
+ * Ends in favour of the next worker: answers what was taken, leaves the rest to
+ * the kernel. What does not end in time ends as if killed, which loses nothing:
+ * it is handed out again.
+ */
+static void hand_over(void *arg)
+{
+	struct pl_worker *w = arg;
+	struct pl_err err;
+
+	w->closing = w->replaced = true;
+	pl_fuse_stop(w->fuse);
+	pl_control_cancel_all(w->control);
+	for (unsigned ms = 0; w->running || pl_fuse_inflight(w->fuse); ms++) {
+		if (ms == HANDOVER_MS) {
+			pl_log("hand-over: requests under way are left to the "
+			       "next worker");
+			_exit(PL_EXIT_REPLACED);
+		}
+		pl_loop_sleep_ms(w->loop, 1);
+	}
+	if (pl_engine_close(w->engine, &err) < 0)
+		pl_log("hand-over: closing failed: %s", err.msg);
+	pl_control_stop(w->control);
+	pl_control_drain(w->control);
+	pl_loop_release_fds(w->loop);
+	_exit(PL_EXIT_REPLACED);
+}
+
 static void on_signal(void *arg)
 {
 	struct pl_worker *w = arg;
 	struct signalfd_siginfo info;
 
 	while (read(w->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-		if (pl_fuse_in_use(w->fuse))
+		if (w->closing)
+			continue;
+		if (info.ssi_signo == SIGUSR2) {
+			if (pl_co_start(hand_over, w) < 0)
+				_exit(PL_EXIT_REPLACED);
+		} else if (pl_fuse_in_use(w->fuse))
 			pl_log("SIGTERM ignored: the device is in use; use "
 			       "ploopd detach %s",
 			       w->att.id);
@@ -143,6 +181,9 @@ static int open_image(struct pl_worker *w, struct pl_err *err)
 			w->att.read_only, w->pending, &chain, err);
 	if (rc == 0)
 		rc = pl_engine_new(&w->engine, w->loop, chain, err);
+	if (rc == 0)
+		pl_engine_set_on_full(w->engine,
+				      (enum pl_on_full)w->shared->on_full);
 	return rc;
 }
 
@@ -152,7 +193,7 @@ static int open_exports(struct pl_worker *w, struct pl_err *err)
 		.loop = w->loop,
 		.engine = w->engine,
 		.fd = PL_FD_FUSE,
-		.session = w->session,
+		.session = &w->shared->fuse,
 		.name = w->name,
 		.max_memory = FUSE_MEMORY,
 		.gone = on_gone,
@@ -186,9 +227,9 @@ static int open_ground(struct pl_worker *w, struct pl_err *err)
 	if (rc < 0)
 		return pl_err_sys(err, rc, "registering with io_uring");
 	close(PL_FD_DRAIN);
-	w->session = mmap(NULL, sizeof(*w->session), PROT_READ | PROT_WRITE,
-			  MAP_SHARED, PL_FD_SESSION, 0);
-	if (w->session == MAP_FAILED)
+	w->shared = mmap(NULL, sizeof(*w->shared), PROT_READ | PROT_WRITE,
+			 MAP_SHARED, PL_FD_SESSION, 0);
+	if (w->shared == MAP_FAILED)
 		return pl_err_sys(err, -errno, "shared memory");
 	if (pl_co_reserve(STACKS) < 0)
 		return pl_err_sys(err, -ENOMEM, "stacks");
@@ -222,6 +263,7 @@ static int catch_signals(struct pl_worker *w, struct pl_err *err)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	w->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (w->signal_fd < 0)
@@ -252,7 +294,13 @@ static void say_ready(const struct pl_worker *w)
 		"{\"ok\":true,\"size\":%llu,\"blockSize\":%u,\"pid\":%d}\n",
 		(unsigned long long)pl_engine_size(w->engine),
 		pl_engine_block_size(w->engine), (int)getpid());
-	close(PL_FD_READY);
+}
+
+void pl_worker_tell_keeper(const struct pl_worker *w)
+{
+	if (dprintf(PL_FD_READY, "{\"ok\":true}\n") < 0)
+		pl_log("the keeper of %s is gone: state.json stays as it is",
+		       w->att.id);
 }
 
 static void say_failed(const struct pl_err *err)
@@ -286,8 +334,11 @@ static int take_arguments(struct pl_worker *w, int argc, char **argv)
 /* The keeper was killed before us: nobody else removes the folder. */
 static void clean_up_alone(const struct pl_worker *w, pid_t keeper)
 {
-	if (getppid() != keeper)
-		pl_rundir_remove(w->att.folder);
+	if (getppid() == keeper)
+		return;
+	/* First: who sees the folder gone may take the image at once. */
+	close(PL_FD_IMAGE_LOCK);
+	pl_rundir_remove(w->att.folder);
 }
 
 int pl_worker_main(int argc, char **argv)

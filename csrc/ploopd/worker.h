@@ -14,7 +14,7 @@ struct pl_control;
 struct pl_dir;
 struct pl_engine;
 struct pl_fuse;
-struct pl_fuse_session;
+struct pl_shared;
 struct pl_loop;
 struct pl_pending;
 struct pl_call;
@@ -29,14 +29,18 @@ struct pl_worker {
 	struct pl_engine *engine;
 	struct pl_fuse *fuse;
 	struct pl_control *control;
-	struct pl_fuse_session *session;
+	struct pl_shared *shared;
 	int signal_fd;
 	unsigned running; /* operations that use image or engine */
 	const char *maintenance; /* the one that excludes others, or NULL */
 	bool closing, closed;
+	bool replaced; /* closing, for the next worker */
 	struct pl_err close_err;
 	struct pl_waitq waiting; /* for closed, or for operations to end */
 };
+
+/* Exit status: the next worker is wanted; nothing has gone wrong. */
+#define PL_EXIT_REPLACED 90
 
 /* argv of "ploopd worker": see exec_worker() in keeper.c. The exit status. */
 int pl_worker_main(int argc, char **argv);
@@ -46,6 +50,9 @@ int pl_worker_main(int argc, char **argv);
  * the chain cleanly. Callers after the first wait and get the same result.
  */
 int pl_worker_close(struct pl_worker *w, struct pl_err *err);
+
+/* What state.json shows has changed. */
+void pl_worker_tell_keeper(const struct pl_worker *w);
 
 /* Closes (if need be), lets the last answers out and ends the process. */
 void pl_worker_end(struct pl_worker *w);

@@ -10,6 +10,8 @@ import { readDescriptor } from '../image/descriptor.js';
 import { native } from '../native/index.js';
 import { runDirectory, type RunDirectoryOption } from './run-directory.js';
 
+export type OnFull = 'pause' | 'error';
+
 export interface Attachment {
   /** The entry's name: the image's UUID, with `@<snapshot UUID>` for an attached snapshot. */
   attachment: string;
@@ -19,10 +21,14 @@ export interface Attachment {
   readOnly: boolean;
   keeper: number;
   worker: number;
-  state: 'starting' | 'running' | 'restarting' | 'stopped' | 'ended' | 'dead';
+  state: 'starting' | 'running' | 'restarting' | 'stopped' | 'orphan' | 'dead';
+  /** Since when it is so; of no meaning for `orphan` and `dead`. */
+  stateSince: string;
   /** False: the keeper is gone, nothing serves the device any more. */
   live: boolean;
   restarts: number;
+  /** What writes do while the host is full: they wait, or they fail. */
+  onFull: OnFull;
   /** "/dev/loop3"; null without a loop device. */
   device: string | null;
   /** "7:3" */
@@ -119,13 +125,23 @@ async function readAttachment(folder: string): Promise<Attachment | null> {
     readOnly: state.readOnly ?? false,
     keeper: state.keeper ?? 0,
     worker: state.worker ?? 0,
-    state: live ? (state.state ?? 'starting') : 'dead',
+    state: live ? await liveState(state) : 'dead',
+    stateSince: state.stateSince ?? state.since ?? '',
     live,
     restarts: state.restarts ?? 0,
+    onFull: state.onFull ?? 'pause',
     device: state.device ?? null,
     devno: state.devno ?? null,
     since: state.since ?? '',
     lastError: state.lastError ?? null,
     folder,
   };
+}
+
+/** The worker lives on without its keeper; then nobody has written the state since. */
+async function liveState(state: Partial<Attachment>): Promise<Attachment['state']> {
+  const keeper = await readFile(`/proc/${state.keeper ?? 0}/comm`, 'utf8').catch(() => '');
+  // While an attachment begins, the keeper may not have its name yet.
+  if (keeper === '' && (state.state === 'running' || state.state === 'restarting')) return 'orphan';
+  return state.state ?? 'starting';
 }

@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 
 import { isErrorCode, PloopError } from '../errors.js';
 import type { NativeCompactResult, NativeExtent } from '../native/index.js';
-import type { Attachment } from './attachments.js';
+import type { Attachment, OnFull } from './attachments.js';
 import { connectControl, logHint } from './connect.js';
 
 interface OperationStats {
@@ -14,6 +14,14 @@ interface OperationStats {
   bytes: number;
   errors: number;
   ns: number;
+}
+
+interface FullHost {
+  onFull: OnFull;
+  /** Requests that wait for room on the host. */
+  full: number;
+  fullEvents: number;
+  fullSince: string | null;
 }
 
 /** op → [arguments, result] */
@@ -31,13 +39,14 @@ export interface ControlOperations {
       layers: { id: string; parent: string | null; hostBytes: number; length: number; clusters: number; ownedBytes: number }[];
       pid: number;
       version: string;
-    },
+    } & FullHost,
   ];
   stats: [
     Record<string, never>,
-    Record<'read' | 'write' | 'flush' | 'discard' | 'writeZeroes', OperationStats> & { inflight: number; inflightMax: number },
+    Record<'read' | 'write' | 'flush' | 'discard' | 'writeZeroes', OperationStats> & { inflight: number; inflightMax: number } & FullHost,
   ];
   flush: [Record<string, never>, Record<string, never>];
+  set: [{ onFull: OnFull }, { onFull: OnFull }];
   snapshot: [{ name?: string; description?: string }, { id: string; pausedUs: number }];
   resize: [{ size: number }, { size: number }];
   compact: [Record<string, never>, NativeCompactResult];
@@ -190,6 +199,7 @@ export async function control<Op extends ControlOperation>(
   options: RequestOptions = {},
 ): Promise<ControlOperations[Op][1]> {
   if (!attachment.live) throw deadDaemon(attachment);
+  if (attachment.state === 'stopped') throw stoppedDaemon(attachment);
   const client = await ControlClient.connect(attachment);
   try {
     return await client.request(op, args, options);
@@ -201,6 +211,14 @@ export async function control<Op extends ControlOperation>(
 export function deadDaemon(attachment: Attachment): PloopError {
   const message = `the ploopd of ${attachment.directory} (pid ${attachment.keeper}) is gone; ${attachment.device ?? 'its device'} is no longer served`;
   return new PloopError('DAEMON', message, { hint: `Clean up with: ploop detach ${attachment.directory}; ${logHint(attachment)}` });
+}
+
+/** No worker serves the device any more; its requests wait. */
+export function stoppedDaemon(attachment: Attachment): PloopError {
+  const { directory, lastError, stateSince, restarts } = attachment;
+  const message = `no worker serves ${directory}: five died within ten seconds, so nothing was tried since ${stateSince}; ${lastError ?? 'see the log'}`;
+  const hint = `Its requests wait. Remove the cause (${logHint(attachment)}), then: ploop recover ${directory}`;
+  return new PloopError('DAEMON', message, { hint, details: { state: 'stopped', since: stateSince, lastError, restarts } });
 }
 
 function lost(error?: Error): PloopError {

@@ -30,6 +30,8 @@ export interface LayerDescription {
 
 export interface AttachmentDescription extends Attachment {
   mountPoints: string[];
+  /** Requests that wait for room on the host; null: none, or nobody can say. */
+  full: { requests: number; since: string | null } | null;
 }
 
 export interface ImageDescription {
@@ -69,7 +71,14 @@ export async function describeImage(dir: string, options: RunDirectoryOption = {
 }
 
 export async function withMountPoints(attachment: Attachment): Promise<AttachmentDescription> {
-  return { ...attachment, mountPoints: attachment.devno === null ? [] : await mountPointsOf(attachment.devno) };
+  const mountPoints = attachment.devno === null ? [] : await mountPointsOf(attachment.devno);
+  return { ...attachment, mountPoints, full: await waitingRequests(attachment) };
+}
+
+async function waitingRequests(attachment: Attachment): Promise<AttachmentDescription['full']> {
+  if (attachment.state !== 'running' && attachment.state !== 'orphan') return null;
+  const stats = await control(attachment, 'stats', {}, { timeoutMs: 5000 }).catch(() => null);
+  return stats === null || !(stats.full > 0) ? null : { requests: stats.full, since: stats.fullSince };
 }
 
 interface Usage {
@@ -81,7 +90,7 @@ interface Usage {
 
 /** The daemon knows the live layers best; those outside its chain, and all of a detached image, are read from the files. */
 async function layerUsage(dir: string, descriptor: ImageDescriptor, attachments: readonly Attachment[]): Promise<LayerDescription[]> {
-  const live = attachments.find((one) => one.snapshot === null && one.live && one.state === 'running');
+  const live = attachments.find((one) => one.snapshot === null && one.live && (one.state === 'running' || one.state === 'orphan'));
   const known = new Map<string, Usage>();
   if (live !== undefined) for (const layer of (await control(live, 'info', {})).layers) known.set(layer.id, layer);
   if (descriptor.layers.some((layer) => !known.has(layer.id))) {

@@ -7,7 +7,7 @@ import { isErrorCode, PloopError } from '../errors.js';
 import { run } from '../exec/run.js';
 import { checkOptions, checkPath } from '../native/arguments.js';
 import { nativeFile } from '../native/binding.js';
-import { attachmentsOf, findAttachedCopy, findAttachment, type Attachment } from './attachments.js';
+import { attachmentsOf, findAttachedCopy, findAttachment, type Attachment, type OnFull } from './attachments.js';
 import { attachedError } from './operations.js';
 import { runDirectory, type RunDirectoryOption } from './run-directory.js';
 import { usersOfDevice, usersSentence } from './users.js';
@@ -31,18 +31,21 @@ export interface AttachOptions extends RunDirectoryOption {
   sectorSizeBytes?: 512 | 4096 | undefined;
   /** false: the daemon alone, without a loop device. */
   loop?: boolean | undefined;
+  /** What writes do while the host's file system is full: wait for room (the default), or fail. */
+  onFull?: OnFull | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /** Starts the image's ploopd and returns when its device is usable. */
 export async function attachImage(dir: string, options: AttachOptions = {}): Promise<AttachResult> {
   checkPath('attach: dir', dir);
-  checkOptions('attach', options, ['runDir', 'readOnly', 'snapshot', 'sectorSizeBytes', 'loop', 'signal']);
+  checkOptions('attach', options, ['runDir', 'readOnly', 'snapshot', 'sectorSizeBytes', 'loop', 'onFull', 'signal']);
   const args = ['attach', resolve(dir), '--run-dir', runDirectory(options)];
   if (options.readOnly) args.push('--read-only');
   if (options.snapshot !== undefined) args.push('--snapshot', options.snapshot);
   if (options.loop === false) args.push('--no-loop');
   if (options.sectorSizeBytes !== undefined) args.push('--sector-size', String(options.sectorSizeBytes));
+  if (options.onFull !== undefined) args.push('--on-full', options.onFull);
   const attached = await startDaemon(dir, args, options);
   if (options.signal?.aborted !== true) return attached;
   await detachAttachment(attached, { runDir: options.runDir });
@@ -121,6 +124,35 @@ async function withUsers(error: PloopError, attachment: Pick<Attachment, 'device
   const first = users.mountPoints[0];
   const hint = first === undefined ? 'End what uses the device, then detach again.' : `Unmount it first: ploop umount ${first}`;
   return new PloopError('MOUNTED', `${attachment.device} is ${where}${who}`, { hint, details: { ...users }, cause: error });
+}
+
+export interface ManagedResult {
+  attachment: string;
+  keeper: number;
+  worker: number;
+  /** Of the program that serves now. */
+  version: string;
+  /** How long the last change of workers took, from the request to the first one served. */
+  handoverMs: number;
+}
+
+export interface ManageOptions extends RunDirectoryOption {
+  timeoutMs?: number | undefined;
+}
+
+/** Starts the worker again that died too often, and a keeper where it was killed. Answers when the device is served. */
+export function recoverAttachment(attachment: Pick<Attachment, 'attachment'>, options: ManageOptions = {}): Promise<ManagedResult> {
+  return manage('recover', attachment, options);
+}
+
+/** The installed ploopd takes over from the one that runs; the device sees a pause. */
+export function upgradeAttachment(attachment: Pick<Attachment, 'attachment'>, options: ManageOptions = {}): Promise<ManagedResult> {
+  return manage('upgrade', attachment, options);
+}
+
+function manage(command: string, { attachment }: Pick<Attachment, 'attachment'>, options: ManageOptions): Promise<ManagedResult> {
+  checkOptions(command, options, ['runDir', 'timeoutMs']);
+  return ploopd([command, attachment, '--run-dir', runDirectory(options), '--timeout-ms', String(options.timeoutMs ?? 30_000)]);
 }
 
 async function ploopd<T>(args: readonly string[]): Promise<T> {

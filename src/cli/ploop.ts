@@ -10,12 +10,15 @@ import { infoCommand } from './ploop/info.js';
 import { listCommand } from './ploop/list.js';
 import { mapCommand } from './ploop/map.js';
 import { mountCommand } from './ploop/mount.js';
+import { recoverCommand } from './ploop/recover.js';
 import { resizeCommand } from './ploop/resize.js';
+import { setCommand } from './ploop/set.js';
 import { snapshotCommand } from './ploop/snapshot.js';
 import { snapshotDeleteCommand } from './ploop/snapshot-delete.js';
 import { snapshotListCommand } from './ploop/snapshot-list.js';
 import { snapshotSwitchCommand } from './ploop/snapshot-switch.js';
 import { umountCommand } from './ploop/umount.js';
+import { upgradeCommand } from './ploop/upgrade.js';
 import { runProgram } from './program.js';
 
 export const ploopProgram: Program = {
@@ -32,6 +35,9 @@ export const ploopProgram: Program = {
     umountCommand,
     attachCommand,
     detachCommand,
+    setCommand,
+    recoverCommand,
+    upgradeCommand,
     snapshotCommand,
     snapshotListCommand,
     snapshotSwitchCommand,

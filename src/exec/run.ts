@@ -15,8 +15,8 @@ export interface RunOptions {
   env?: Record<string, string | undefined> | undefined;
   /** Text or bytes for stdin, or an open file descriptor; default: no input. 'inherit' hands on the terminal. */
   input?: string | Buffer | 'inherit' | { fd: number } | undefined;
-  /** Bounded capture (16 MiB each of stdout and stderr); 'inherit' hands on stdout and stderr; or both into an open file descriptor. */
-  output?: 'capture' | 'inherit' | { fd: number } | undefined;
+  /** Bounded capture (16 MiB each of stdout and stderr); 'inherit' hands on stdout and stderr. */
+  output?: 'capture' | 'inherit' | undefined;
   timeoutMs?: number | undefined;
   /** Exit statuses that are not failures (default [0]); 'any' accepts all. */
   accept?: readonly number[] | 'any' | undefined;
@@ -71,7 +71,7 @@ export async function run(program: string, args: readonly string[], options: Run
 
 function execaOptions(options: RunOptions) {
   const { input, cwd } = options;
-  const output = outputOption(options.output);
+  const output = options.output === 'inherit' ? 'inherit' : 'pipe';
   return {
     ...stdinOptions(input),
     stdout: output,
@@ -93,11 +93,6 @@ function stdinOptions(input: RunOptions['input']) {
   // execa takes any descriptor; its types know those up to 9 only.
   if (typeof input === 'object' && 'fd' in input) return { stdin: input.fd as 3 };
   return { input };
-}
-
-function outputOption(output: RunOptions['output']) {
-  if (typeof output === 'object') return output.fd as 3;
-  return output === 'inherit' ? ('inherit' as const) : ('pipe' as const);
 }
 
 function textOf(output: unknown): string {

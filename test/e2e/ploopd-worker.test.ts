@@ -73,7 +73,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'fio'))('a worker that is killed',
     process.kill((await image.state()).worker, 'SIGKILL');
     await expect.poll(async () => (await image.state()).state).toBe('stopped');
     const waiting = run('dd', ['if=/dev/zero', `of=${image.device}`, 'bs=4k', 'count=1', 'oflag=direct', 'status=none']);
-    await expect(image.detach()).rejects.toMatchObject({ code: 'DAEMON', hint: /kill -USR1/ });
+    await expect(image.detach()).rejects.toMatchObject({ code: 'DAEMON', hint: /ploop recover/ });
     process.kill(image.keeper, 'SIGUSR1');
     expect((await waiting).exitCode).toBe(0);
     expect(await image.state()).toMatchObject({ state: 'running', restarts: 5 });

@@ -1,10 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the commands of one image share: the argument that names it, and the run directory.
-import type { Argument, Context, ParsedArguments } from '../command.js';
+import type { OnFull } from '../../attach/attachments.js';
+import type { Argument, Context, Option, ParsedArguments, ParsedOptions } from '../command.js';
 
 export const IMAGE_ARGUMENT: Argument = { name: 'dir', summary: 'the image: a directory that `ploop create` made', required: true };
 
 export const SNAPSHOT_ARGUMENT: Argument = { name: 'id', summary: 'id, unique id prefix or name of a snapshot', required: true };
+
+export const ON_FULL_OPTION: Option = {
+  flags: '--on-full <what>',
+  summary: "while the host's file system is full, writes wait for room or fail",
+  choices: ['pause', 'error'],
+  default: 'pause',
+};
+
+export function onFull(options: ParsedOptions): OnFull {
+  return options['onFull'] === 'error' ? 'error' : 'pause';
+}
 
 /** A required argument: the parser has seen to it. */
 export function word(args: ParsedArguments, name: string): string {

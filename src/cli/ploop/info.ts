@@ -6,6 +6,7 @@ import { formatSize } from '../../units.js';
 import type { Command, Context, ParsedArguments } from '../command.js';
 import { renderFacts, table } from '../table.js';
 import { IMAGE_ARGUMENT, runDirOption, word } from './image-argument.js';
+import { stateText, stoppedStatus } from './state.js';
 
 export const infoCommand: Command = {
   name: 'info',
@@ -15,12 +16,13 @@ export const infoCommand: Command = {
   run: info,
 };
 
-async function info(ctx: Context, args: ParsedArguments): Promise<void> {
+async function info(ctx: Context, args: ParsedArguments): Promise<number> {
   const dir = word(args, 'dir');
   const image = await describeImage(dir, runDirOption(ctx));
   const fileSystem = await imageFileSystem(dir, runDirOption(ctx));
   const reclaimableBytes = fileSystem === null ? null : Math.max(0, image.hostBytes - fileSystem.usage.usedBytes);
   ctx.result({ ...image, fileSystem, reclaimableBytes }, render(image, fileSystem, reclaimableBytes));
+  return stoppedStatus(image.attachments);
 }
 
 function render(image: ImageDescription, fileSystem: ImageFileSystem | null, reclaimableBytes: number | null): string {
@@ -60,8 +62,9 @@ function attachmentText(one: AttachmentDescription): string {
   const what = one.snapshot === null ? '' : `snapshot ${one.snapshot.slice(0, 8)} `;
   const device = one.device ?? 'without a device';
   const mounted = one.mountPoints.length === 0 ? ', not mounted' : `, mounted on ${one.mountPoints.join(', ')}`;
-  const state = one.state === 'running' ? '' : `, ${one.state === 'dead' ? 'its ploopd is gone' : one.state}`;
-  return `${what}${device}${one.readOnly ? ', read-only' : ''}${mounted}, since ${one.since}, ploopd pid ${one.keeper}${state}`;
+  const full = one.full === null ? '' : `; the host is full: ${one.full.requests} requests wait since ${one.full.since ?? '?'}`;
+  const notes = `${stateText(one)}${full}`;
+  return `${what}${device}${one.readOnly ? ', read-only' : ''}${mounted}, since ${one.since}, ploopd pid ${one.keeper}${notes}`;
 }
 
 function layerTable(image: ImageDescription): string {

@@ -5,6 +5,7 @@ import { withMountPoints } from '../../attach/describe.js';
 import type { Command, Context } from '../command.js';
 import { table } from '../table.js';
 import { runDirOption } from './image-argument.js';
+import { stateText, stoppedStatus } from './state.js';
 
 export const listCommand: Command = {
   name: 'list',
@@ -13,11 +14,11 @@ export const listCommand: Command = {
   run: list,
 };
 
-async function list(ctx: Context): Promise<void> {
+async function list(ctx: Context): Promise<number> {
   const attachments = await Promise.all((await listAttachments(runDirOption(ctx))).map(withMountPoints));
   const rows = attachments.map((one) => [
     one.device ?? '-',
-    one.state,
+    one.full === null ? one.state : 'host full',
     one.readOnly ? 'ro' : 'rw',
     one.snapshot?.slice(0, 8) ?? '-',
     one.directory,
@@ -30,4 +31,7 @@ async function list(ctx: Context): Promise<void> {
     rows,
   );
   ctx.result({ attachments }, text);
+  for (const one of attachments.filter(({ state }) => state === 'stopped' || state === 'orphan'))
+    ctx.note(`${one.directory}${stateText(one)}`);
+  return stoppedStatus(attachments);
 }

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 
 import { mountImage } from '../../filesystem/image/mount.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
-import { IMAGE_ARGUMENT, runDirOption, text, word } from './image-argument.js';
+import { IMAGE_ARGUMENT, ON_FULL_OPTION, onFull, runDirOption, text, word } from './image-argument.js';
 
 export const mountCommand: Command = {
   name: 'mount',
@@ -16,6 +16,7 @@ export const mountCommand: Command = {
   options: [
     { flags: '-r, --read-only', summary: 'refuse writes' },
     { flags: '--snapshot <id>', summary: 'mount this snapshot, read-only, instead of the present state' },
+    ON_FULL_OPTION,
   ],
   examples: [
     ['ploop mount /vz/web /mnt', 'the present state'],
@@ -30,6 +31,7 @@ async function mount(ctx: Context, args: ParsedArguments, options: ParsedOptions
     mountPoint: text(args['mountpoint']),
     readOnly: options['readOnly'] === true,
     snapshot: text(options['snapshot']),
+    onFull: onFull(options),
     signal: ctx.signal,
     ...runDirOption(ctx),
   });

@@ -3,7 +3,7 @@
 import { realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
-import { findAttachment, type Attachment } from '../../attach/attachments.js';
+import { findAttachment, type Attachment, type OnFull } from '../../attach/attachments.js';
 import { mountPointsOf } from '../../attach/mounts.js';
 import { attachImage, type AttachResult } from '../../attach/ploopd.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
@@ -23,6 +23,8 @@ export interface MountImageOptions extends RunDirectoryOption {
   readOnly?: boolean | undefined;
   /** Id, unique prefix or name; always read-only. */
   snapshot?: string | undefined;
+  /** What writes do while the host's file system is full: wait for room (the default), or fail. */
+  onFull?: OnFull | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -43,8 +45,8 @@ export async function mountImage(dir: string, options: MountImageOptions = {}): 
   if (options.mountPoint !== undefined) await checkPlace(dir, options.mountPoint);
   await clearAbandoned(dir, options);
   await checkNotAttached(dir, snapshot, options);
-  const { runDir, signal } = options;
-  const attached = await attachImage(dir, { runDir, signal, readOnly: options.readOnly, ...(snapshot === null ? {} : { snapshot }) });
+  const { runDir, signal, readOnly, onFull } = options;
+  const attached = await attachImage(dir, { runDir, signal, readOnly, onFull, ...(snapshot === null ? {} : { snapshot }) });
   try {
     return await mountAttached(dir, attached, { ...options, snapshot });
   } catch (error) {

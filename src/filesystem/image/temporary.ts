@@ -35,7 +35,9 @@ export async function withAttached<T>(
   if (!(await placeMarker(id, options))) throw await busy(dir, id, options);
   let clean = true;
   try {
-    const attached = await attachImage(dir, { runDir: options.runDir, readOnly: options.readOnly, signal: options.signal });
+    // On a full host this work is to fail, not to wait.
+    const { runDir, readOnly, signal } = options;
+    const attached = await attachImage(dir, { runDir, readOnly, signal, onFull: 'error' });
     clean = false;
     const { device, sizeBytes, keeper } = attached;
     return await finallyUndo(

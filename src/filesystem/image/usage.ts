@@ -18,6 +18,8 @@ export interface ImageFileSystem {
 /** null: none that ploop knows, or it cannot be looked at now. */
 export async function imageFileSystem(dir: string, options: RunDirectoryOption = {}): Promise<ImageFileSystem | null> {
   const attachment = await findAttachment(dir, options);
+  // Reading its device would wait for a worker.
+  if (attachment?.state === 'stopped') return null;
   const live = attachment?.live === true ? attachment : null;
   const superblock = await (live?.device ? readSuperblock(live.device) : superblockOfDetached(dir)).catch(() => undefined);
   if (superblock === undefined) return null;

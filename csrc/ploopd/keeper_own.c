@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a process becomes a keeper: session, descriptors, signals, memory. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "ploopd/fds.h"
+#include "ploopd/keeper_int.h"
+#include "ploopd/log.h"
+#include "ploopd/rundir.h"
+#include "ploopd/shared.h"
+
+static void own_session(struct keeper *k)
+{
+	char log[PATH_MAX], pid[16];
+	int null = open("/dev/null", O_RDWR), out = -1, n;
+
+	setsid();
+	if (chdir("/") < 0)
+		pl_log("chdir /: %s", strerrorname_np(errno));
+	if (pl_rundir_file(log, k->att->folder, "log") == 0)
+		out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(out >= 0 ? out : null, STDERR_FILENO);
+	n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	if (ftruncate(k->fd.keeper_lock, 0) == 0 &&
+	    pwrite(k->fd.keeper_lock, pid, (size_t)n, 0) != n)
+		pl_log("cannot write keeper.pid");
+}
+
+/* The launcher's other descriptors, its output above all, must not stay. */
+static int own_descriptors(struct keeper *k)
+{
+	int *const mine[] = { &k->fd.fuse,	 &k->fd.control,
+			      &k->fd.pending,	 &k->fd.session,
+			      &k->fd.image_lock, &k->fd.keeper_lock,
+			      &k->fd.launch,	 &k->ready_fd,
+			      &k->drain_fd };
+	const int n = sizeof(mine) / sizeof(mine[0]);
+
+	for (int i = 0; i < n; i++) {
+		if (*mine[i] < 0)
+			continue;
+		*mine[i] = fcntl(*mine[i], F_DUPFD_CLOEXEC, 64);
+		if (*mine[i] < 0)
+			return -errno;
+	}
+	for (int i = 0; i < n; i++) {
+		if (*mine[i] < 0) {
+			close(PL_FD_FUSE + i);
+			continue;
+		}
+		*mine[i] = dup3(*mine[i], PL_FD_FUSE + i, O_CLOEXEC);
+		if (*mine[i] < 0)
+			return -errno;
+	}
+	return close_range((unsigned)(PL_FD_FUSE + n), ~0U, 0) < 0 ? -errno : 0;
+}
+
+/* Hard to kill by the kernel, never waiting for its own memory. */
+static void protect(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		/* Lowering it needs CAP_SYS_RESOURCE; go on without. */
+		if (write(fd, "-1000", 5) < 0)
+			pl_log("oom_score_adj stays: %s",
+			       strerrorname_np(errno));
+		close(fd);
+	}
+	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+}
+
+static int catch_signals(void)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
+	sigprocmask(SIG_SETMASK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int keeper_prepare(struct keeper *k)
+{
+	int rc;
+
+	pl_log_init("keeper");
+	prctl(PR_SET_NAME, "ploopd-keeper");
+	rc = own_descriptors(k);
+	if (rc < 0)
+		return rc;
+	k->st.keeper = getpid();
+	k->st.handover = PL_HANDOVER;
+	own_session(k);
+	k->signal_fd = catch_signals();
+	k->shared = mmap(NULL, sizeof(*k->shared), PROT_READ | PROT_WRITE,
+			 MAP_SHARED, k->fd.session, 0);
+	if (k->signal_fd < 0 || k->shared == MAP_FAILED)
+		return -errno;
+	protect();
+	return 0;
+}

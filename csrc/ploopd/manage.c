@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ploopd recover and ploopd upgrade: commands on an attachment that go through
+ * its keeper. A keeper that was killed is replaced first.
+ */
+#include "ploopd/manage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ploopd/attachment.h"
+#include "ploopd/clock.h"
+#include "ploopd/keeper.h"
+#include "ploopd/rundir.h"
+#include "ploopd/state.h"
+
+#define LEAVE_MS 5000u /* for a keeper to take notice */
+
+struct manage {
+	struct pl_attachment att;
+	struct pl_failure f;
+	uint64_t end_ms;
+};
+
+/* ---- what there is ---- */
+
+bool pl_keeper_alive(const struct pl_state *st)
+{
+	char path[40], name[20] = "";
+	ssize_t n = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", st->keeper);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, name, sizeof(name) - 1);
+		close(fd);
+	}
+	return st->keeper > 0 && n > 0 && !strcmp(name, "ploopd-keeper\n");
+}
+
+static int read_state(struct manage *m, struct pl_state *st)
+{
+	int rc = 0;
+
+	if (access(m->att.folder, F_OK) < 0)
+		return pl_err_set(&m->f.err, PL_E_NOT_ATTACHED, 0,
+				  "nothing is attached as %s", m->att.id);
+	if (pl_rundir_live(m->att.folder))
+		rc = pl_state_read(m->att.folder, st);
+	else
+		return pl_hint(&m->f,
+			       pl_err_set(&m->f.err, PL_E_DAEMON, 0,
+					  "keeper and worker of %s are gone",
+					  m->att.id),
+			       "Unmount what is mounted from its device, then "
+			       "use ploop detach, and attach again");
+	if (rc < 0)
+		return pl_err_sys(&m->f.err, rc, "%s/state.json",
+				  m->att.folder);
+	return 0;
+}
+
+static bool time_is_up(const struct manage *m)
+{
+	if (pl_now_ms() >= m->end_ms)
+		return true;
+	pl_sleep_ms(2);
+	return false;
+}
+
+static int too_late(struct manage *m, const char *what)
+{
+	return pl_hint(&m->f,
+		       pl_err_set(&m->f.err, PL_E_TIMEOUT, 0, "%s: %s",
+				  m->att.id, what),
+		       "Its log is %s/log", m->att.folder);
+}
+
+/* ---- a keeper for a worker that lost its own ---- */
+
+static int adopt(struct manage *m, struct pl_state *st)
+{
+	pid_t pid;
+	int status;
+
+	if (st->worker <= 0)
+		return pl_err_set(&m->f.err, PL_E_DAEMON, 0,
+				  "neither a keeper nor a worker of %s is left",
+				  m->att.id);
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		return pl_err_sys(&m->f.err, -errno, "cannot start a keeper");
+	if (pid == 0) {
+		memcpy(m->att.directory, st->directory, PATH_MAX);
+		m->att.read_only = st->read_only;
+		m->att.loop = st->device[0] != '\0';
+		pl_keeper_adopt(&m->att);
+	}
+	while (pl_state_read(m->att.folder, st) < 0 || st->keeper != pid) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return pl_err_sys(
+				&m->f.err,
+				WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO,
+				"a new keeper for worker %d", st->worker);
+		if (time_is_up(m))
+			return too_late(m, "the new keeper does not start");
+	}
+	return 0;
+}
+
+/* ---- recover ---- */
+
+static int wait_running(struct manage *m, struct pl_state *st)
+{
+	uint64_t start = pl_now_ms();
+	bool left = false; /* the state it was stopped in */
+
+	while (pl_state_read(m->att.folder, st) < 0 ||
+	       strcmp(st->state, "running") != 0) {
+		left = left || strcmp(st->state, "stopped") != 0;
+		if (!strcmp(st->state, "stopped") &&
+		    (left || pl_now_ms() - start > LEAVE_MS))
+			return pl_hint(&m->f,
+				       pl_err_set(&m->f.err, PL_E_DAEMON, 0,
+						  "the new workers died, too: "
+						  "%s",
+						  st->last_error),
+				       "Its log is %s/log", m->att.folder);
+		if (time_is_up(m))
+			return too_late(m, "no worker serves the device yet");
+	}
+	return 0;
+}
+
+static int recover(struct manage *m, struct pl_state *st)
+{
+	int rc = read_state(m, st);
+
+	if (rc < 0)
+		return rc;
+	if (!pl_keeper_alive(st))
+		rc = adopt(m, st);
+	else if (kill(st->keeper, SIGUSR1) < 0)
+		rc = pl_err_sys(&m->f.err, -errno, "keeper %d", st->keeper);
+	return rc < 0 ? rc : wait_running(m, st);
+}
+
+/* ---- upgrade ---- */
+
+/* This very program, as it is installed now, and whether it starts. */
+static int find_program(struct manage *m, char path[PATH_MAX])
+{
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	int status = -1;
+	pid_t pid;
+
+	if (n < 0)
+		return pl_err_sys(&m->f.err, -errno, "/proc/self/exe");
+	path[n] = '\0';
+	pid = fork();
+	if (pid == 0) {
+		if (freopen("/dev/null", "w", stdout))
+			execl(path, "ploopd", "--version", (char *)NULL);
+		_exit(127);
+	}
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && status == 0)
+		return 0;
+	return pl_err_set(&m->f.err, PL_E_TOOL_FAILED, 0,
+			  "%s does not start; nothing was changed", path);
+}
+
+static int leave_program(struct manage *m, const char *path)
+{
+	char name[PATH_MAX];
+	ssize_t len = (ssize_t)strlen(path);
+	int fd = -1, rc = 0;
+
+	if (pl_rundir_file(name, m->att.folder, "program") == 0)
+		fd = open(name,
+			  O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+			  0600);
+	if (fd < 0 || write(fd, path, (size_t)len) != len)
+		rc = pl_err_sys(&m->f.err, errno ? -errno : -EIO, "%s", name);
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+static bool runs(int pid, const char *program)
+{
+	struct stat a, b;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	return stat(path, &a) == 0 && stat(program, &b) == 0 &&
+	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+static int wait_upgraded(struct manage *m, const char *program,
+			 unsigned handovers, struct pl_state *st)
+{
+	while (pl_state_read(m->att.folder, st) < 0 ||
+	       st->handovers == handovers || strcmp(st->state, "running")) {
+		if (!pl_keeper_alive(st))
+			return pl_hint(&m->f,
+				       pl_err_set(&m->f.err, PL_E_DAEMON, 0,
+						  "the new keeper ended; the "
+						  "old worker goes on"),
+				       "Use ploop recover; the log is %s/log",
+				       m->att.folder);
+		if (time_is_up(m))
+			return too_late(m, runs(st->keeper, program) ?
+						   "the new worker does not "
+						   "serve yet" :
+						   "the keeper did not become "
+						   "the new program");
+	}
+	return 0;
+}
+
+static int upgrade(struct manage *m, struct pl_state *st)
+{
+	char program[PATH_MAX];
+	int rc = read_state(m, st);
+
+	if (rc == 0 && st->handover != PL_HANDOVER)
+		return pl_hint(&m->f,
+			       pl_err_set(&m->f.err, PL_E_UNSUPPORTED, 0,
+					  "the running ploopd hands over in "
+					  "way %u, this one takes over in way "
+					  "%d",
+					  st->handover, PL_HANDOVER),
+			       "Detach the image and attach it again");
+	if (rc == 0)
+		rc = find_program(m, program);
+	if (rc == 0)
+		rc = leave_program(m, program);
+	if (rc == 0 && !pl_keeper_alive(st))
+		rc = adopt(m, st);
+	if (rc == 0 && kill(st->keeper, SIGUSR2) < 0)
+		rc = pl_err_sys(&m->f.err, -errno, "keeper %d", st->keeper);
+	return rc < 0 ? rc : wait_upgraded(m, program, st->handovers, st);
+}
+
+/* ---- command line ---- */
+
+int pl_manage_main(const char *command, const char *id, const char *run_dir,
+		   unsigned timeout_ms)
+{
+	struct manage m = { .end_ms = pl_now_ms() + timeout_ms };
+	bool upgrading = !strcmp(command, "upgrade");
+	struct pl_state st = { .state = "" };
+	char text[400];
+	int rc = pl_attachment_place(&m.att, id, run_dir, &m.f);
+
+	if (rc == 0)
+		rc = upgrading ? upgrade(&m, &st) : recover(&m, &st);
+	if (rc < 0)
+		return pl_report_failure(&m.f);
+	snprintf(text, sizeof(text),
+		 "{\"attachment\":\"%s\",\"keeper\":%d,\"worker\":%d,"
+		 "\"version\":\"%s\",\"handoverMs\":%u}",
+		 m.att.id, st.keeper, st.worker, PL_VERSION, st.handover_ms);
+	return pl_report_result(text);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory that keeper and all workers of an attachment share: what one worker
+ * leaves to the next. The layout is part of the hand-over between versions
+ * (PL_HANDOVER in keeper.h). Every update is one aligned store.
+ */
+#ifndef PLOOP_PLOOPD_SHARED_H
+#define PLOOP_PLOOPD_SHARED_H
+
+#include "export/fuse/fuse_export.h"
+
+struct pl_shared {
+	struct pl_fuse_session fuse;
+	uint32_t on_full; /* enum pl_on_full; `set` changes it */
+	uint32_t reserved[15]; /* zero */
+};
+
+#endif
