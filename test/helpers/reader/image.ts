@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// The second reader: slow, plain, written from docs/format.md alone. It shares no code with the product.
+import { join } from 'node:path';
+
+import { Rejected } from './bytes.js';
+import { chainOf, readDescriptor } from './descriptor.js';
+import { Layer } from './layer.js';
+
+export interface Extent {
+  offset: number;
+  length: number;
+  layer: string | null;
+  zero: boolean;
+  hostOffset: number | null;
+}
+
+export class PlainReader {
+  readonly size: number;
+  readonly blockSize: number;
+  /** From the base up. */
+  readonly layers: readonly Layer[];
+
+  /** `snapshot`: its name; absent = the top. */
+  constructor(directory: string, snapshot?: string) {
+    const descriptor = readDescriptor(directory);
+    const shown = descriptor.snapshots.find(({ name, hidden }) => name === snapshot && !hidden);
+    if (snapshot !== undefined && shown === undefined) throw new Rejected(`no snapshot ${snapshot}`);
+    const ids = chainOf(descriptor.layers, shown?.layer ?? descriptor.top);
+    if (ids.length > 1000) throw new Rejected('more than 1000 layers');
+    this.blockSize = descriptor.blockSize;
+    this.layers = ids.map((id) => new Layer(join(directory, 'layers', `${id}.plp`)));
+    this.layers.forEach(({ header }, index) => {
+      if (header.uuid !== ids[index] || header.blockSize !== this.blockSize) throw new Rejected(`layer ${header.uuid}`);
+      if (header.parent !== null && !ids.slice(0, index).includes(header.parent)) throw new Rejected(`the parent of ${header.uuid}`);
+    });
+    this.size = this.layers.at(-1)?.header.virtualSize ?? 0;
+  }
+
+  #owner(block: bigint): { layer: Layer; bytes: Buffer; hostOffset: number | null } | undefined {
+    for (const layer of this.layers.toReversed()) {
+      const found = layer.block(block);
+      if (found !== undefined) return { layer, ...found };
+    }
+    return undefined;
+  }
+
+  /** Whole blocks. */
+  read(offset: number, length: number): Buffer {
+    const blocks = Array.from({ length: length / this.blockSize }, (_, i) => {
+      const found = this.#owner(BigInt(offset / this.blockSize + i));
+      return found?.bytes ?? Buffer.alloc(this.blockSize);
+    });
+    return Buffer.concat(blocks);
+  }
+
+  /** Of [offset, offset + length), in the fewest pieces. */
+  extents(offset: number, length: number): Extent[] {
+    const extents: Extent[] = [];
+    for (let at = offset; at < Math.min(offset + length, this.size); at += this.blockSize) {
+      const found = this.#owner(BigInt(at / this.blockSize));
+      const next: Extent = {
+        offset: at,
+        length: this.blockSize,
+        layer: found?.layer.header.uuid ?? null,
+        zero: (found?.hostOffset ?? null) === null,
+        hostOffset: found?.hostOffset ?? null,
+      };
+      const last = extents.at(-1);
+      if (last !== undefined && continues(last, next)) last.length += next.length;
+      else extents.push(next);
+    }
+    return extents;
+  }
+
+  [Symbol.dispose](): void {
+    for (const layer of this.layers) layer.close();
+  }
+}
+
+function continues(last: Extent, next: Extent): boolean {
+  const adjacent = last.hostOffset === null ? next.hostOffset === null : last.hostOffset + last.length === next.hostOffset;
+  return last.layer === next.layer && adjacent;
+}
