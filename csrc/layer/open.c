@@ -63,9 +63,13 @@ int layer_read_header(struct pl_layer *ly, struct pl_err *err)
 	if (rc < 0)
 		return pl_err_sys(err, rc, "cannot read the layer's header");
 	rc = pl_header_choose(pages, pages + PL_PAGE, &ly->hdr, &ly->slot, err);
-	if (rc == 0)
-		pl_uuid_format(&ly->hdr.uuid, ly->id);
-	return rc;
+	if (rc < 0)
+		return rc;
+	pl_uuid_format(&ly->hdr.uuid, ly->id);
+	/* A header may count pages that this disk does not need. */
+	if (ly->hdr.dir_used > pl_dir_page_count(&ly->hdr))
+		ly->hdr.dir_used = pl_dir_page_count(&ly->hdr);
+	return 0;
 }
 
 int layer_alloc_tables(struct pl_layer *ly)
@@ -355,9 +359,36 @@ static void drop_directory(struct pl_layer *ly, const struct pl_header *old)
 		alloc_free_now(ly, old->dir_off / cs + c);
 }
 
+/*
+ * Does the directory hold entries beyond the last map page? They meant nothing
+ * until now (FMT-030), and must not come to mean something.
+ */
+static int look_beyond(struct pl_layer *ly, const struct pl_header *hdr,
+		       bool *ret)
+{
+	struct pl_dir_entry entries[PL_DIR_ENTRIES];
+	uint64_t d = ly->page_count / PL_DIR_ENTRIES;
+	char page[PL_PAGE];
+	int rc = 0;
+
+	*ret = false;
+	for (; rc == 0 && !*ret && d < pl_dir_page_count(hdr); d++) {
+		rc = pl_store_read(ly->st, page, PL_PAGE,
+				   hdr->dir_off + d * PL_PAGE, PL_IO_META);
+		if (rc == 0 &&
+		    pl_dir_page_decode(page, d, entries) != PL_DIR_PAGE_EMPTY)
+			for (uint64_t i = 0; i < PL_DIR_ENTRIES; i++)
+				*ret |= entries[i].location &&
+					d * PL_DIR_ENTRIES + i >=
+						ly->page_count;
+	}
+	return rc;
+}
+
 static int grow_locked(struct pl_layer *ly, uint64_t virtual_size)
 {
 	struct pl_header hdr = ly->hdr, old;
+	bool move = false;
 	int rc = commit_checkpoint(ly, false);
 
 	hdr.virtual_size = virtual_size;
@@ -367,6 +398,10 @@ static int grow_locked(struct pl_layer *ly, uint64_t virtual_size)
 	hdr.checkpoint_crc = ly->hdr.checkpoint_crc;
 	hdr.dir_used = ly->hdr.dir_used;
 	if (rc == 0 && pl_dir_page_count(&hdr) > hdr.dir_pages)
+		move = true;
+	else if (rc == 0)
+		rc = look_beyond(ly, &hdr, &move);
+	if (rc == 0 && move)
 		rc = move_directory(ly, &hdr);
 	if (rc == 0)
 		rc = grow_tables(ly, pl_page_count(&hdr));

@@ -252,8 +252,9 @@ static void operate(struct sandbox *s, unsigned which)
 				NULL, &err);
 		break;
 	case 3:
+		size += which / 5 % 2 ? 300 * MIB : 40960 * MIB;
 		if (size < 1ull << 40)
-			rc = pl_image_resize(img, NULL, size + 300 * MIB, &err);
+			rc = pl_image_resize(img, NULL, size, &err);
 		break;
 	case 4:
 		rc = pl_image_compact(img, NULL, &compacted, NULL, NULL, &err);
