@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Containers when things go wrong around them: commands killed at any moment, daemons killed, the host in the way.
 import { spawn } from 'node:child_process';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -11,6 +10,7 @@ import { listAttachments } from '../../src/attach/attachments.js';
 import type { ContainerState } from '../../src/container/state.js';
 import { run } from '../../src/exec/run.js';
 import { makeBusyboxTemplate } from '../../src/template/busybox.js';
+import { withLoopDisk } from '../helpers/loop.js';
 import { lacks } from '../helpers/require.js';
 import { leftovers, type Vz, withVz } from './vz.js';
 
@@ -122,22 +122,18 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
 
   it('is not created on a host disk that is too full for it', { timeout: 240_000 }, async () => {
     await withVz(async (vz) => {
-      const [image, place] = [join(vz.directory, 'small.img'), join(vz.directory, 'small')];
       const template = await makeBusyboxTemplate(join(vz.directory, 'tiny.tar'));
       await run('tar', ['--append', `--file=${template.path}`, '-C', '/usr/bin', '.']);
-      await mkdir(place);
-      await run('truncate', ['-s', '48M', image]);
-      await run('mkfs.ext4', ['-q', '-F', image]);
-      await run('mount', ['-o', 'loop', image, place]);
-      try {
-        const create = ['create', '102', '--vz-root', join(place, 'vz'), '--ostemplate', template.path, '--diskspace', '2G'];
+      await withLoopDisk(48 * 1024 ** 2, async ({ device, mountPoint }) => {
+        await run('mkfs.ext4', ['-q', device]);
+        await run('mount', [device, mountPoint]);
+        const vzRoot = join(mountPoint, 'vz');
+        const create = ['create', '102', '--vz-root', vzRoot, '--ostemplate', template.path, '--diskspace', '2G'];
         expect(await vz.command('vzctl', create)).toMatchObject({ status: 14 });
-        expect(await vz.vzctl('status', '102', '--vz-root', join(place, 'vz'))).toBe('CTID 102 deleted unmounted down');
-        expect((await run('find', [join(place, 'vz'), '-name', '*102*'])).stdout).toBe('');
+        expect(await vz.vzctl('status', '102', '--vz-root', vzRoot)).toBe('CTID 102 deleted unmounted down');
+        expect((await run('find', [vzRoot, '-name', '*102*'])).stdout).toBe('');
         expect(await leftovers(vz)).toEqual([]);
-      } finally {
-        await run('umount', [place]);
-      }
+      });
     });
   });
 });
