@@ -118,6 +118,16 @@ pl_test("of two bad copies the more telling error is kept (FMT-010)")
 	ok(choose() < 0 && pl_header_choose(a, b, &got, &slot, NULL) < 0);
 }
 
+pl_test("rejects a version it does not know, and says which (FMT-012)")
+{
+	encode(a, 5, 0);
+	put32(a, 8, 2);
+	reseal(a);
+	ok(pl_header_decode(a, &got, &err) < 0);
+	is_int(err.code, PL_E_UNSUPPORTED_FEATURE);
+	ok(strstr(err.msg, "version 2") != NULL);
+}
+
 pl_test("names an unknown feature as the file calls it (FMT-016)")
 {
 	encode(a, 5, 1ull << 9 | 1ull << 40);

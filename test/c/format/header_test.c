@@ -103,18 +103,6 @@ pl_test("rejects a copy with any bit flipped (FMT-011)")
 	is_int(accepted, 0);
 }
 
-pl_test("rejects a version it does not know, and says which (FMT-012)")
-{
-	struct pl_header h = good();
-
-	pl_header_encode(&h, page);
-	put32(page, 8, 2);
-	reseal(page);
-	ok(pl_header_decode(page, &got, &err) < 0);
-	is_int(err.code, PL_E_UNSUPPORTED_FEATURE);
-	ok(strstr(err.msg, "version 2") != NULL);
-}
-
 static void bad_value(const char *word, size_t off, uint64_t value, bool wide)
 {
 	struct pl_header h = good();
