@@ -2,10 +2,10 @@
 // A host file system that fills up: during create, and under an attached image that is being written to.
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, open, rm, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, open, statfs, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { findAttachment, listAttachments } from '../../src/attach/attachments.js';
+import { listAttachments } from '../../src/attach/attachments.js';
 import { control } from '../../src/attach/control.js';
 import { detachAttachment } from '../../src/attach/ploopd.js';
 import { run } from '../../src/exec/run.js';
@@ -85,70 +85,11 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('a full host', () => {
       expect((await contentOf(dir, flushed.length)).equals(flushed)).toBe(true);
     });
   });
-
-  it('lets writes wait, says so, and lets them go on by themselves when there is room', async () => {
-    await withSmallHost(async (host) => {
-      const dir = `${host}/image`;
-      const content = randomBytes(16 * MIB);
-      const device = await attached(dir);
-      await run('fallocate', ['-l', '12M', `${host}/filler`]);
-      await writeFile(scratch.path('content'), content);
-      const dd = ['bs=64k', 'oflag=direct', 'conv=fsync,notrunc', 'status=none'];
-      const writing = run('dd', [`if=${scratch.path('content')}`, `of=${device}`, ...dd]);
-      await expect
-        .poll(() => fullOf(dir), { timeout: 20_000 })
-        .toMatchObject({ requests: 1, since: expect.stringMatching(/^20/) as string });
-      expect((await ploop('info', dir)).stdout).toMatch(/the host is full: 1 requests wait since 20/);
-      expect(await ploop('snapshot', dir)).toMatchObject({
-        status: 14,
-        stderr: expect.stringContaining('requests wait for room') as string,
-      });
-      expect(await ploop('detach', dir)).toMatchObject({ status: 14, stderr: expect.stringContaining('--on-full error') as string });
-      await killWorker(dir);
-      await expect.poll(() => fullOf(dir), { timeout: 20_000 }).toMatchObject({ requests: 1 });
-      await rm(`${host}/filler`);
-      await writing;
-      expect(await fullOf(dir)).toBeNull();
-      expect((await ploop('detach', dir)).status).toBe(0);
-      expect(await ploop('check', dir)).toMatchObject({ status: 0 });
-      expect((await contentOf(dir, content.length)).equals(content)).toBe(true);
-    });
-  });
-
-  it('lets waiting writes fail when told so, also after the worker was replaced', async () => {
-    await withSmallHost(async (host) => {
-      const dir = `${host}/image`;
-      const device = await attached(dir);
-      const dd = ['if=/dev/urandom', `of=${device}`, 'bs=64k', 'count=640', 'oflag=direct', 'status=none'];
-      const writing = run('dd', dd, { accept: 'any' });
-      await expect.poll(() => fullOf(dir), { timeout: 20_000 }).toMatchObject({ requests: 1 });
-      expect((await ploop('set', dir, '--on-full', 'error', '--json')).json()).toMatchObject({ onFull: 'error' });
-      expect((await writing).stderr).toMatch(/No space left|Input\/output error/);
-      await killWorker(dir);
-      expect((await listAttachments())[0]).toMatchObject({ onFull: 'error' });
-      expect((await run('dd', [...dd.slice(0, 5), 'seek=8192'], { accept: 'any' })).exitCode).toBe(1);
-      expect((await ploop('detach', dir)).status).toBe(0);
-      expect(await ploop('check', dir)).toMatchObject({ status: 0 });
-    });
-  });
 });
 
 async function attached(dir: string, ...options: string[]): Promise<string> {
   await ploop('create', dir, '--size', '1G', '--fs', 'none');
   return (await ploop('attach', dir, ...options, '--json')).json<{ device: string }>().device;
-}
-
-async function fullOf(dir: string): Promise<unknown> {
-  const info = (await ploop('info', dir, '--json')).json<{ attachments: { full: unknown }[] }>();
-  return info.attachments[0]?.full;
-}
-
-async function killWorker(dir: string): Promise<void> {
-  const before = await findAttachment(dir);
-  process.kill(before?.worker ?? 0, 'SIGKILL');
-  await expect
-    .poll(() => findAttachment(dir), { timeout: 20_000 })
-    .toMatchObject({ state: 'running', restarts: (before?.restarts ?? 0) + 1 });
 }
 
 async function contentOf(dir: string, length: number): Promise<Buffer> {
