@@ -85,17 +85,20 @@ async function fuzz(target, seconds) {
 }
 
 async function merge(target) {
-  const [committed, next] = [`test/fuzz/corpus/${target}`, `build/fuzz/merged/${target}`];
+  const [committed, kept, next] = [`test/fuzz/corpus/${target}`, `build/fuzz/corpus/${target}`, `build/fuzz/merged/${target}`];
   rmSync(next, { recursive: true, force: true });
-  mkdirSync(next, { recursive: true });
-  const { status } = await execute(target, ['-merge=1', ...optionsOf(target), next, committed, `build/fuzz/corpus/${target}`]);
+  for (const directory of [kept, next]) mkdirSync(directory, { recursive: true });
+  const { status } = await execute(target, ['-merge=1', ...optionsOf(target), next, committed, kept]);
   if (status !== 0) fail('the merge failed', 1);
-  // The smallest first: they cover the most for their size.
+  // Too many: some of every size, since short inputs alone reach little.
   const files = filesOf(next)
     .map((file) => ({ file, bytes: statSync(file).size }))
     .toSorted((a, b) => a.bytes - b.bytes);
+  const step = Math.max(1, files.length / (CORPUS_FILES - 1));
   let total = 0;
-  const chosen = files.filter(({ bytes }, index) => index < CORPUS_FILES && (total += bytes) < CORPUS_BYTES);
+  const chosen = files
+    .filter((_, index) => Math.floor(index / step) !== Math.floor((index - 1) / step))
+    .filter(({ bytes }) => (total += bytes) < CORPUS_BYTES);
   rmSync(`${committed}.old`, { recursive: true, force: true });
   renameSync(committed, `${committed}.old`);
   mkdirSync(committed);
