@@ -115,7 +115,7 @@ int keeper_start_worker(struct keeper *k)
 	k->ready_fd = ready[0];
 	k->drain_fd = drain[0];
 	k->ready_len = 0;
-	k->told = k->adopted = k->replaced = false;
+	k->told = k->failed = k->adopted = k->replaced = false;
 	return 0;
 }
 
@@ -153,6 +153,20 @@ static void on_news(struct keeper *k)
 		close_fd(&k->ready_fd);
 }
 
+/* {"ok":false,"code":"...","message":"..."}, as the worker wrote it. */
+static void note_failure(struct keeper *k)
+{
+	static const char member[] = "\"message\":\"";
+	const char *text = strstr(k->ready, member);
+	size_t len = text ? strcspn(text + strlen(member), "\"\\") : 0;
+
+	snprintf(k->st.last_error, sizeof(k->st.last_error),
+		 "worker %d cannot open the image: %.*s", k->st.worker,
+		 len < 400 ? (int)len : 400, text ? text + strlen(member) : "");
+	k->failed = true;
+	keeper_save(k, k->st.state);
+}
+
 static void on_ready(struct keeper *k)
 {
 	ssize_t n;
@@ -179,6 +193,8 @@ static void on_ready(struct keeper *k)
 		/* It failed and ends; the launcher hears why. */
 		if (!k->was_ready && k->ready_len)
 			tell_launcher(k, 'R', k->ready);
+		else if (k->ready_len)
+			note_failure(k);
 		return;
 	}
 	if (!k->was_ready)
@@ -244,7 +260,9 @@ static void stop(struct keeper *k)
 
 static void describe_death(struct keeper *k, const siginfo_t *how)
 {
-	if (how->si_code == CLD_EXITED)
+	if (how->si_code == CLD_EXITED && k->failed)
+		; /* its reason is there already */
+	else if (how->si_code == CLD_EXITED)
 		snprintf(k->st.last_error, sizeof(k->st.last_error),
 			 "worker %d ended with status %d; see the log",
 			 k->st.worker, how->si_status);

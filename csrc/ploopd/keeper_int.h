@@ -19,6 +19,7 @@ struct keeper {
 	int signal_fd, pidfd, ready_fd, drain_fd; /* -1 = none */
 	bool was_ready; /* some worker was */
 	bool told; /* this worker's first line was read */
+	bool failed; /* it said why it can't start */
 	bool announced; /* the launcher told us the device */
 	bool adopted; /* this worker is not our child */
 	bool new_wanted; /* SIGUSR2: to become a newer program */

@@ -12,7 +12,8 @@
 struct pl_shared {
 	struct pl_fuse_session fuse;
 	uint32_t on_full; /* enum pl_on_full; `set` changes it */
-	uint32_t reserved[15]; /* zero */
+	uint32_t full_told; /* the log has that the host is too full to open */
+	uint32_t reserved[14]; /* zero */
 };
 
 #endif

@@ -29,6 +29,7 @@
 #include "export/fuse/fuse_export.h"
 #include "image/image.h"
 #include "layer/layer.h"
+#include "ploopd/clock.h"
 #include "ploopd/control.h"
 #include "ploopd/fds.h"
 #include "ploopd/log.h"
@@ -39,6 +40,7 @@
 #define RING_ENTRIES 256u
 #define FUSE_MEMORY (64u << 20) /* bytes of request buffers at most */
 #define STACKS 32u /* coroutines that never need memory */
+#define FULL_RETRY_MS 500u /* a worker that finds no room to start in */
 #define HANDOVER_MS 1000u /* for requests in flight to be answered */
 
 /* ---- closing ---- */
@@ -219,6 +221,7 @@ static int open_exports(struct pl_worker *w, struct pl_err *err)
 static int open_ground(struct pl_worker *w, struct pl_err *err)
 {
 	static const int held[] = { PL_FD_IMAGE_LOCK, PL_FD_DRAIN };
+	struct pl_shared *shared;
 	int rc = pl_loop_new(&w->loop, RING_ENTRIES, err);
 
 	if (rc < 0)
@@ -227,10 +230,11 @@ static int open_ground(struct pl_worker *w, struct pl_err *err)
 	if (rc < 0)
 		return pl_err_sys(err, rc, "registering with io_uring");
 	close(PL_FD_DRAIN);
-	w->shared = mmap(NULL, sizeof(*w->shared), PROT_READ | PROT_WRITE,
-			 MAP_SHARED, PL_FD_SESSION, 0);
-	if (w->shared == MAP_FAILED)
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED,
+		      PL_FD_SESSION, 0);
+	if (shared == MAP_FAILED)
 		return pl_err_sys(err, -errno, "shared memory");
+	w->shared = shared;
 	if (pl_co_reserve(STACKS) < 0)
 		return pl_err_sys(err, -ENOMEM, "stacks");
 	return 0;
@@ -303,7 +307,7 @@ void pl_worker_tell_keeper(const struct pl_worker *w)
 		       w->att.id);
 }
 
-static void say_failed(const struct pl_err *err)
+static void say_failed(const struct pl_err *err, bool log)
 {
 	json_t *j = json_object();
 	char *line;
@@ -315,7 +319,8 @@ static void say_failed(const struct pl_err *err)
 	dprintf(PL_FD_READY, "%s\n", line ? line : "{}");
 	free(line);
 	json_decref(j);
-	pl_log("cannot open %s: %s", pl_code_name(err->code), err->msg);
+	if (log)
+		pl_log("cannot open %s: %s", pl_code_name(err->code), err->msg);
 }
 
 static int take_arguments(struct pl_worker *w, int argc, char **argv)
@@ -329,6 +334,24 @@ static int take_arguments(struct pl_worker *w, int argc, char **argv)
 	snprintf(att->id, sizeof(att->id), "%s", argv[4]);
 	att->read_only = !strcmp(argv[5], "ro");
 	return pl_attachment_split(att);
+}
+
+/*
+ * Going on after a death may need room on the host. Where there is none, the
+ * requests wait as they would have waited in the engine: the keeper starts the
+ * next try, without counting this one as a death.
+ */
+static int give_up(struct pl_worker *w, const struct pl_err *err)
+{
+	bool again = err->code == PL_E_NO_SPACE && w->shared &&
+		     w->shared->fuse.initialised;
+
+	say_failed(err, !again || !w->shared->full_told);
+	if (!again)
+		return pl_code_exit(err->code ? err->code : PL_E_INTERNAL);
+	w->shared->full_told = 1;
+	pl_sleep_ms(FULL_RETRY_MS);
+	return PL_EXIT_REPLACED;
 }
 
 /* The keeper was killed before us: nobody else removes the folder. */
@@ -355,10 +378,9 @@ int pl_worker_main(int argc, char **argv)
 		return pl_code_exit(PL_E_INVALID_ARGUMENT);
 	}
 	rc = open_all(&w, &err);
-	if (rc < 0) {
-		say_failed(&err);
-		return pl_code_exit(err.code ? err.code : PL_E_INTERNAL);
-	}
+	if (rc < 0)
+		return give_up(&w, &err);
+	w.shared->full_told = 0;
 	say_ready(&w);
 	rc = pl_loop_run(w.loop);
 	if (rc < 0 || !w.closed) {

@@ -15,7 +15,7 @@ export function stateText(one: Attachment): string {
     case 'stopped':
       return `, stopped since ${one.stateSince}: requests wait; ${one.lastError ?? 'see the log'}; use: ploop recover ${one.directory}`;
     default:
-      return `, ${one.state}`;
+      return `, ${one.state}${one.lastError === null ? '' : ` (${one.lastError})`}`;
   }
 }
 
