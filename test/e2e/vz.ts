@@ -13,6 +13,7 @@ import { listContainers } from '../../src/container/list.js';
 import { stopContainer } from '../../src/container/stop.js';
 import { unmountAndDetach } from '../../src/filesystem/image/detach.js';
 import { run } from '../../src/exec/run.js';
+import { endPloopd } from '../helpers/end-ploopd.js';
 
 export interface Outcome {
   status: number;
@@ -90,18 +91,10 @@ async function endEverything(roots: { runDir: string; vzRoot: string }): Promise
   }
   for (const attachment of await listAttachments(roots)) {
     // Ours, in our run directory. Whatever waits for them is let go by their end.
-    for (const pid of [attachment.keeper, attachment.worker]) endProcess(pid);
+    for (const pid of [attachment.keeper, attachment.worker]) endPloopd(pid);
     await unmountAndDetach(attachment, roots).catch(report);
   }
   return failures;
-}
-
-function endProcess(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It has ended already.
-  }
 }
 
 /** What is left in the run directory of attachments and containers: [] when everything was undone. */

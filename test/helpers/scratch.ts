@@ -11,6 +11,7 @@ import { connectControl } from '../../src/attach/connect.js';
 import { mountPointsOf } from '../../src/attach/mounts.js';
 import { detachAttachment } from '../../src/attach/ploopd.js';
 import { run } from '../../src/exec/run.js';
+import { endPloopd } from './end-ploopd.js';
 
 export interface Scratch {
   /** On a file system with holes and direct I/O. */
@@ -54,15 +55,7 @@ async function failWaitingWrites(one: Attachment): Promise<void> {
 
 /** What does not end by itself must not outlive the test: it would make others wait who only look at loop devices. */
 async function detachByForce(one: Attachment, runDir: string): Promise<void> {
-  for (const pid of [one.keeper, one.worker]) kill(pid);
+  for (const pid of [one.keeper, one.worker]) endPloopd(pid);
   await sleep(200);
   await detachAttachment(one, { runDir });
-}
-
-function kill(pid: number): void {
-  try {
-    if (pid > 1) process.kill(pid, 'SIGKILL');
-  } catch {
-    // Gone by itself.
-  }
 }
