@@ -63,14 +63,19 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+static int no_room(const struct pl_worker *w, const char *op,
+		   struct pl_err *err)
+{
+	return pl_err_set(err, PL_E_NO_SPACE, ENOSPC,
+			  "%s: the host's file system is full, and requests "
+			  "wait for room; make room, or let them fail: ploop "
+			  "set %.150s --on-full error",
+			  op, w->att.directory);
+}
+
 static int pause_engine(struct pl_worker *w, const char *op, struct pl_err *err)
 {
-	if (pl_engine_pause(w->engine) == 0)
-		return 0;
-	return pl_err_set(err, PL_E_NO_SPACE, ENOSPC,
-			  "%s: requests wait for room on the host, which is "
-			  "full",
-			  op);
+	return pl_engine_pause(w->engine) == 0 ? 0 : no_room(w, op, err);
 }
 
 static int op_snapshot(struct pl_worker *w, struct pl_call *call, json_t **ret,
@@ -269,10 +274,7 @@ static int begin(struct pl_worker *w, const struct op *op, struct pl_err *err)
 				  "%s: the image is attached read-only",
 				  op->name);
 	if ((op->flags & WRITES) && requests_wait(w))
-		return pl_err_set(err, PL_E_NO_SPACE, ENOSPC,
-				  "%s: the host's file system is full, and "
-				  "requests wait for room",
-				  op->name);
+		return no_room(w, op->name, err);
 	if ((op->flags & EXCLUSIVE) && w->maintenance)
 		return pl_err_set(err, PL_E_BUSY, EBUSY,
 				  "%s: a %s of this image is under way",

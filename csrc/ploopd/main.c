@@ -26,8 +26,8 @@ static const char usage[] =
 	"  --snapshot ID   the device shows a snapshot (id, prefix or name)\n"
 	"  --sector-size   of the loop device in bytes; default 512\n"
 	"  --no-loop       no loop device: a file in the run directory instead\n"
-	"  --on-full WHAT  when the host is full: writes fail (error, the\n"
-	"                  default), or wait (pause)\n"
+	"  --on-full WHAT  when the host is full: writes wait (pause, the\n"
+	"                  default), or fail (error)\n"
 	"  --run-dir DIR   default: $PLOOP_RUN_DIR, or /run/ploop\n"
 	"  --timeout-ms N  how long to wait; default 10000\n"
 	"\n"
@@ -65,7 +65,7 @@ static int parse(int argc, char **argv, bool attach, struct arguments *a)
 {
 	int c;
 
-	a->attach.on_full = PL_ON_FULL_ERROR;
+	a->attach.on_full = PL_ON_FULL_PAUSE;
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == '?')

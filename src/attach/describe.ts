@@ -10,6 +10,7 @@ import { native, type NativeLayer } from '../native/index.js';
 import { attachmentsOf, type Attachment } from './attachments.js';
 import { control } from './control.js';
 import { mountPointsOf } from './mounts.js';
+import { waitingRequests, type WaitingRequests } from './room.js';
 import type { RunDirectoryOption } from './run-directory.js';
 
 export interface LayerDescription {
@@ -31,7 +32,7 @@ export interface LayerDescription {
 export interface AttachmentDescription extends Attachment {
   mountPoints: string[];
   /** Requests that wait for room on the host; null: none, or nobody can say. */
-  full: { requests: number; since: string | null } | null;
+  full: WaitingRequests | null;
 }
 
 export interface ImageDescription {
@@ -73,12 +74,6 @@ export async function describeImage(dir: string, options: RunDirectoryOption = {
 export async function withMountPoints(attachment: Attachment): Promise<AttachmentDescription> {
   const mountPoints = attachment.devno === null ? [] : await mountPointsOf(attachment.devno);
   return { ...attachment, mountPoints, full: await waitingRequests(attachment) };
-}
-
-async function waitingRequests(attachment: Attachment): Promise<AttachmentDescription['full']> {
-  if (attachment.state !== 'running' && attachment.state !== 'orphan') return null;
-  const stats = await control(attachment, 'stats', {}, { timeoutMs: 5000 }).catch(() => null);
-  return stats === null || !(stats.full > 0) ? null : { requests: stats.full, since: stats.fullSince };
 }
 
 interface Usage {

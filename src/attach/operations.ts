@@ -12,6 +12,7 @@ import { native, type NativeCheckResult, type NativeExtent, type NativeSnapshot 
 import { attachmentsOf, findAttachment, type Attachment } from './attachments.js';
 import { control } from './control.js';
 import { mountPointsOf } from './mounts.js';
+import { refuseWhileFull } from './room.js';
 import type { RunDirectoryOption } from './run-directory.js';
 
 export interface TakeSnapshotOptions extends RunDirectoryOption {
@@ -48,6 +49,8 @@ export async function takeSnapshot(dir: string, options: TakeSnapshotOptions = {
     const id = await whileDetached(dir, () => native.snapshot(dir, what), { ...options, doing: 'taking a snapshot' });
     return { id, name, live: false, pausedUs: null };
   }
+  // Before anything is frozen: the freeze would wait as well.
+  await refuseWhileFull(attachment, 'a snapshot');
   const work = (): Promise<{ id: string; pausedUs: number }> => control(attachment, 'snapshot', what, { signal: options.signal });
   const taken = options.frozen === undefined ? await work() : await checkFunction('snapshot: frozen', options.frozen)(attachment, work);
   return { id: taken.id, name, live: true, pausedUs: taken.pausedUs };

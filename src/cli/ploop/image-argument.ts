@@ -11,11 +11,11 @@ export const ON_FULL_OPTION: Option = {
   flags: '--on-full <what>',
   summary: "while the host's file system is full, writes wait for room or fail",
   choices: ['pause', 'error'],
-  default: 'error',
+  default: 'pause',
 };
 
 export function onFull(options: ParsedOptions): OnFull {
-  return options['onFull'] === 'pause' ? 'pause' : 'error';
+  return options['onFull'] === 'error' ? 'error' : 'pause';
 }
 
 /** A required argument: the parser has seen to it. */

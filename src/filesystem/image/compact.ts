@@ -5,6 +5,7 @@ import { findAttachment, type Attachment } from '../../attach/attachments.js';
 import { control, deadDaemon } from '../../attach/control.js';
 import { readMounts } from '../../attach/mounts.js';
 import { whileDetached } from '../../attach/operations.js';
+import { refuseWhileFull } from '../../attach/room.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
 import { native, type NativeCompactResult } from '../../native/index.js';
@@ -38,7 +39,10 @@ export async function compactImage(dir: string, options: CompactImageOptions = {
   await clearAbandoned(dir, options);
   const before = await usageOf(dir);
   const attachment = await findAttachment(dir, options);
-  if (attachment !== null) checkAttachment(attachment);
+  if (attachment !== null) {
+    checkAttachment(attachment);
+    await refuseWhileFull(attachment, 'compacting');
+  }
   const trimmedBytes = options.trim === false ? null : await trim(dir, attachment, options);
   options.onStep?.('compact');
   const { clustersFreed, clustersMoved } = await compact(dir, attachment, options);

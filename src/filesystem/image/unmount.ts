@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 
 import { attachmentsOf, listAttachments, type Attachment } from '../../attach/attachments.js';
 import { mountPointsOf, readMounts, type MountEntry } from '../../attach/mounts.js';
+import { refuseWhileFull } from '../../attach/room.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { formatDevno } from '../../attach/users.js';
 import { PloopError } from '../../errors.js';
@@ -41,11 +42,13 @@ export async function unmountImage(target: string, options: UnmountImageOptions 
   if (mount !== undefined) return unmountOne(await attachmentOfMount(mount, options), path, options);
   const attachment = (await attachmentOfDevice(path, options)) ?? (await attachmentOfImage(target, options));
   if (attachment.live && (await mountPoints(attachment)).length === 0) throw notMounted(attachment);
+  await refuseWhileFull(attachment, 'unmounting');
   return result(attachment, { ...(await unmountAndDetach(attachment, options)), remaining: [], detached: true });
 }
 
 /** One mount point of perhaps several: the device goes with the last. */
 async function unmountOne(attachment: Attachment, path: string, options: UnmountImageOptions): Promise<UnmountedImage> {
+  await refuseWhileFull(attachment, 'unmounting');
   const { writeErrors } = await unmountFileSystem(path, { signal: options.signal });
   await removeMountPoint(path, options);
   const remaining = await mountPoints(attachment);
