@@ -37,6 +37,9 @@ const PACKAGES = [
   ['acl', 'test', 'access control lists of a populated file system'],
   ['libcap2-bin', 'test', 'file capabilities of a populated file system'],
   ['groff-base', 'test', 'checks the manual pages'],
+  ['qemu-system-x86', 'test', 'a guest kernel with all capabilities, nbd and ublk'],
+  ['kmod', 'test', 'the modules of the guest kernel'],
+  ['cpio', 'test', 'the initramfs of the guest kernel'],
 ];
 
 const root = realpathSync(join(dirname(fileURLToPath(import.meta.url)), '..'));

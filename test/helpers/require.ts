@@ -15,7 +15,7 @@ const PROBES = {
   runc: () => hasProgram('runc'),
   crun: () => hasProgram('crun'),
   busybox: () => hasProgram('busybox'),
-  guest: () => (process.env.PLOOP_GUEST_DIR ?? '') !== '',
+  guest: () => process.arch === 'x64' && ['qemu-system-x86_64', 'depmod', 'cpio', 'busybox'].every(hasProgram),
 } as const;
 
 export type Need = keyof typeof PROBES;
