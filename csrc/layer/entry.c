@@ -48,7 +48,14 @@ int pl_layer_page(struct pl_layer *ly, uint64_t page_no,
 		  struct pl_entry entries[PL_PAGE_ENTRIES])
 {
 	struct mpage *mp = mpage_get(ly, page_no);
+	int rc;
 
+	/* A page that others change and write is read under their lock. */
+	if (!mp && ly->writable && pl_layer_page_present(ly, page_no)) {
+		rc = mpage_load(ly, page_no, &mp);
+		if (rc < 0)
+			return rc;
+	}
 	if (!mp && page_no < ly->page_count)
 		return mpage_read(ly, page_no, entries);
 	if (mp)
@@ -176,8 +183,7 @@ int pl_layer_set(struct pl_layer *ly, uint64_t cno, struct pl_entry entry,
 	return 0;
 }
 
-int pl_layer_own(struct pl_layer *ly, uint64_t cno, uint64_t mask,
-		 bool ordered)
+int pl_layer_own(struct pl_layer *ly, uint64_t cno, uint64_t mask, bool ordered)
 {
 	struct pl_entry e;
 	struct mpage *mp;
