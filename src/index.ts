@@ -8,11 +8,12 @@ export { formatSize, MAX_SIZE_BYTES, parseSize } from './units.js';
 export { type ImageDescriptor, readDescriptor } from './image/descriptor.js';
 export { ReaderCache, type ReaderCacheOptions } from './image/readers.js';
 export { findSnapshot, listSnapshots, type Snapshot } from './image/snapshots.js';
-export type { NativeCheckResult, NativeExtent, NativeFinding, NativeReader } from './native/index.js';
+export type { NativeChangedExtent, NativeCheckResult, NativeExtent, NativeFinding, NativeReader } from './native/index.js';
 
 // ---- attached images ----
 export { type Attachment, findAttachment, listAttachments } from './attach/attachments.js';
 export { ControlClient, type ControlOperation, type ControlOperations, type RequestOptions } from './attach/control.js';
+export { type ChangedBlocks, changedBlocks, type ChangedBlocksOptions } from './attach/diff.js';
 export { type AttachmentDescription, describeImage, type ImageDescription, type LayerDescription } from './attach/describe.js';
 export {
   checkImage,

@@ -120,6 +120,12 @@ void pl_chain_abandon(struct pl_chain *ch)
 	free_parts(ch);
 }
 
+void pl_chain_release(struct pl_chain *ch)
+{
+	if (ch)
+		free_parts(ch);
+}
+
 int pl_chain_push(struct pl_chain *ch, struct pl_layer *top, struct pl_err *err)
 {
 	struct pl_layer **layers;

@@ -33,6 +33,8 @@ int pl_chain_new(struct pl_chain **ret, struct pl_layer **layers, unsigned n,
 int pl_chain_close(struct pl_chain *ch, struct pl_err *err);
 /* As a crash would. */
 void pl_chain_abandon(struct pl_chain *ch);
+/* Gives the layers back, open as they are: for a chain that only borrowed them. */
+void pl_chain_release(struct pl_chain *ch);
 
 uint64_t pl_chain_size(const struct pl_chain *ch); /* bytes */
 uint32_t pl_chain_block_size(const struct pl_chain *ch); /* bytes */

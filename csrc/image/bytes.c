@@ -7,10 +7,9 @@
 #include "image/image_int.h"
 #include "maint/maint.h"
 
-/* ids of the chain that ends in `top`, base first; free(*ret). */
-static int chain_ids(const struct pl_image *img, const char *top,
-		     const struct pl_image_layer ***ret, unsigned *ret_n,
-		     struct pl_err *err)
+int chain_ids(const struct pl_image *img, const char *top,
+	      const struct pl_image_layer ***ret, unsigned *ret_n,
+	      struct pl_err *err)
 {
 	const struct pl_image_layer *l, **list;
 	unsigned n = 0;
@@ -55,8 +54,7 @@ static int open_lower(struct pl_image *img, const char *id, bool may_seal,
 		return rc;
 	rc = pl_layer_seal(ly, err);
 	pl_layer_abandon(ly);
-	return rc < 0 ? rc :
-			layer_file_open(img, id, 0, false, NULL, ret, err);
+	return rc < 0 ? rc : layer_file_open(img, id, 0, false, NULL, ret, err);
 }
 
 static int open_layers(struct pl_image *img, bool read_only,
@@ -89,8 +87,7 @@ static int open_chain(struct pl_image *img, const char *top, bool read_only,
 		return rc;
 	layers = calloc(n, sizeof(struct pl_layer *));
 	if (layers)
-		rc = open_layers(img, read_only, pending, layers, ids, n,
-				 err);
+		rc = open_layers(img, read_only, pending, layers, ids, n, err);
 	else
 		rc = pl_err_sys(err, -ENOMEM, "chain");
 	if (rc == 0)

@@ -67,6 +67,15 @@ void layer_file_unlink(struct pl_image *img, const char *id);
 void collect_leftovers(struct pl_image *img);
 int need_writable(const struct pl_image *img, struct pl_err *err);
 
+/* ---- bytes.c ---- */
+/*
+ * The chain that ends in the layer `top`, base first; free(*ret). What it
+ * points to lasts until the descriptor changes.
+ */
+int chain_ids(const struct pl_image *img, const char *top,
+	      const struct pl_image_layer ***ret, unsigned *ret_n,
+	      struct pl_err *err);
+
 /* ---- check.c ---- */
 
 struct checkup {

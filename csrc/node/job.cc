@@ -93,10 +93,15 @@ void raise_stop_flag(const Napi::CallbackInfo &info)
 	info[0].As<Napi::External<StopFlag>>().Data()->get()->store(true);
 }
 
+StopFlag stop_flag_of(const Napi::Value &value)
+{
+	return *value.As<Napi::External<StopFlag>>().Data();
+}
+
 Progress::Progress(const Napi::Value &on_progress, const Napi::Value &stop_flag)
     : latest_(std::make_shared<Latest>())
 {
-	stop_ = *stop_flag.As<Napi::External<StopFlag>>().Data();
+	stop_ = stop_flag_of(stop_flag);
 	if (on_progress.IsNull())
 		return;
 	fn_ = Napi::ThreadSafeFunction::New(on_progress.Env(),

@@ -34,6 +34,7 @@ using StopFlag = std::shared_ptr<std::atomic<bool>>;
 
 Napi::Value new_stop_flag(const Napi::CallbackInfo &info);
 void raise_stop_flag(const Napi::CallbackInfo &info);
+StopFlag stop_flag_of(const Napi::Value &value);
 
 /*
  * Progress of long work: step() runs on the pool thread and hands the latest

@@ -6,6 +6,7 @@ import { checkCommand } from './ploop/check.js';
 import { compactCommand } from './ploop/compact.js';
 import { createCommand } from './ploop/create.js';
 import { detachCommand } from './ploop/detach.js';
+import { diffCommand } from './ploop/diff.js';
 import { infoCommand } from './ploop/info.js';
 import { listCommand } from './ploop/list.js';
 import { mapCommand } from './ploop/map.js';
@@ -46,6 +47,7 @@ export const ploopProgram: Program = {
     compactCommand,
     checkCommand,
     mapCommand,
+    diffCommand,
   ],
 };
 

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
 
 import { isErrorCode, PloopError } from '../errors.js';
-import type { NativeCheckResult, NativeCompactResult, NativeExtent, NativeImageInfo } from './index.js';
+import type { NativeCheckResult, NativeCompactResult, NativeDiff, NativeExtent, NativeImageInfo } from './index.js';
 
 export interface RawReader {
   readonly size: number;
@@ -32,6 +32,18 @@ export interface Binding {
     snapshot: string | null,
     lock: boolean,
   ): Promise<{ extents: NativeExtent[]; next: number | null }>;
+  /** length 0 = to the end. */
+  diff(
+    dir: string,
+    from: string | null,
+    to: string | null,
+    offset: number,
+    length: number,
+    limit: number,
+    compare: boolean,
+    lock: boolean,
+    stop: StopFlag,
+  ): Promise<NativeDiff>;
   check(dir: string, limit: number, data: boolean, repair: boolean): Promise<NativeCheckResult>;
   addChecksums(dir: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<number>;
   snapshot(dir: string, name: string | null, description: string | null): Promise<string>;

@@ -6,9 +6,11 @@
 import { PloopError } from '../errors.js';
 import { checkBoolean, checkFunction, checkInteger, checkOptions, checkPath, checkSignal, checkText, MAX_SIZE_BYTES } from './arguments.js';
 import { binding, translated, type RawReader } from './binding.js';
+import { diff, type NativeDiff, type NativeDiffOptions } from './diff.js';
 import type { NativeCheckResult } from './findings.js';
 import { stoppable, type LongWork } from './stoppable.js';
 
+export type { NativeChangedExtent, NativeDiff, NativeDiffOptions } from './diff.js';
 export type { NativeCheckResult, NativeFinding } from './findings.js';
 
 export interface NativeSnapshot {
@@ -78,6 +80,8 @@ export interface Native {
     dir: string,
     options?: { offset?: number; length?: number; limit?: number; snapshot?: string; lock?: boolean },
   ): Promise<{ extents: NativeExtent[]; next: number | null }>;
+  /** Changed blocks between two states (docs/diff.md). */
+  diff(dir: string, options?: NativeDiffOptions): Promise<NativeDiff>;
   check(dir: string, options?: { data?: boolean; repair?: boolean }): Promise<NativeCheckResult>;
   /** For sealed layers that lack them; how many got them. */
   addChecksums(dir: string, options?: LongWork): Promise<number>;
@@ -135,6 +139,8 @@ export const native: Native = {
     const lock = checkBoolean('map: lock', options.lock ?? true);
     return translated(binding().map(dir, offset, length, limit, snapshot, lock));
   },
+
+  diff,
 
   async check(dir, options = {}) {
     checkPath('check: dir', dir);
