@@ -1,23 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
-// npm run bench [-- name…]: runs bench/<name>.bench.ts and prints a table each. Needs root: they attach images.
-import { readdirSync } from 'node:fs';
-import { cpus, release } from 'node:os';
+// npm run bench [-- name…]: runs bench/<name>.bench.ts, prints its tables and writes all figures as JSON. Needs root: they attach images.
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { cpus, release, totalmem } from 'node:os';
+import { dirname } from 'node:path';
+import { run } from '../src/exec/run.js';
+import { type BenchOptions, readCommand, USAGE, type BenchCommand } from './options.js';
 import { type Report, renderReport } from './report.js';
 
-const known = readdirSync(import.meta.dirname)
-  .filter((file) => file.endsWith('.bench.ts'))
-  .map((file) => file.replace('.bench.ts', ''));
-const wanted = process.argv.length > 2 ? process.argv.slice(2) : known;
-const unknown = wanted.find((name) => !known.includes(name));
-if (unknown !== undefined) {
-  process.stderr.write(`bench: '${unknown}' is not one of ${known.join(', ')}\n`);
-  process.exit(2);
+type Bench = (options: BenchOptions) => Promise<Report | Report[]>;
+
+async function machine(): Promise<Record<string, string | number>> {
+  const { stdout } = await run('findmnt', ['--noheadings', '--output', 'FSTYPE,SOURCE', '--target', '/var/tmp']);
+  return {
+    kernel: release(),
+    processor: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: cpus().length,
+    memoryGib: Math.round(totalmem() / 2 ** 30),
+    hostFileSystem: stdout.trim().split(/\s+/).join(' on '),
+    node: process.versions.node,
+    date: new Date().toISOString(),
+  };
 }
 
-process.stdout.write(
-  `Linux ${release()}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}, Node ${process.versions.node}\n\n`,
-);
-for (const name of wanted) {
-  const { bench } = (await import(`./${name}.bench.ts`)) as { bench: () => Promise<Report> };
-  process.stdout.write(`${renderReport(await bench())}\n`);
+function commandOf(known: readonly string[]): BenchCommand {
+  try {
+    return readCommand(process.argv.slice(2), known);
+  } catch (error) {
+    process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
+    process.exit(2);
+  }
 }
+
+const files = await readdir(import.meta.dirname);
+const known = files.filter((file) => file.endsWith('.bench.ts')).map((file) => file.replace('.bench.ts', ''));
+const { names, options } = commandOf(known);
+const where = await machine();
+const results: Record<string, Report[]> = {};
+
+process.stdout.write(`${Object.values(where).join(', ')}; ${options.rounds} rounds of ${options.seconds} s\n\n`);
+for (const name of names) {
+  const { bench } = (await import(`./${name}.bench.ts`)) as { bench: Bench };
+  const reports = [await bench(options)].flat();
+  results[name] = reports;
+  process.stdout.write(`${reports.map(renderReport).join('\n')}\n`);
+  await mkdir(dirname(options.json), { recursive: true });
+  await writeFile(options.json, `${JSON.stringify({ machine: where, options, results }, null, 1)}\n`);
+}
+process.stderr.write(`bench: figures are in ${options.json}\n`);

@@ -1,78 +1,76 @@
 // SPDX-License-Identifier: Apache-2.0
-// What does a snapshot cost the writes behind it? fio, 4 KiB random writes at depth 32 on the attached device: over a full
-// image, and over the same one right after a snapshot. The ceiling is a loop device on a raw file of the same disk.
-import { open, rm, truncate } from 'node:fs/promises';
+// How long does a snapshot hold writes back? Snapshots of an image whose ext4 is mounted and written to, frozen around each.
 import { join } from 'node:path';
 import { takeSnapshot } from '../src/attach/operations.js';
-import { native } from '../src/native/index.js';
 import { run } from '../src/exec/run.js';
-import { whileAttached, withWorkshop, type Workshop } from './images.js';
+import { withFrozen } from '../src/filesystem/freeze.js';
+import { image } from './contender/image.js';
+import { withExt4 } from './ext4.js';
+import { withWorkshop } from './images.js';
+import type { BenchOptions } from './options.js';
 import type { Report } from './report.js';
+import { quantile } from './statistics.js';
 
-const SIZE_BYTES = 512 * 1024 * 1024;
-const SECONDS = 5;
+const SNAPSHOTS_A_ROUND = 20;
 
-export async function bench(): Promise<Report> {
-  const rows = await withWorkshop(async (workshop) => [
-    ['loop on a raw file', ...(await onRawFile(workshop))],
-    ...(await onImage(workshop)),
-  ]);
-  return { title: `4 KiB random writes, depth 32, ${SECONDS} s`, columns: ['device', 'IOPS', 'mean latency', '99 %'], rows };
+interface Pause {
+  /** The engine holds requests back. */
+  engineMs: number;
+  /** The file system is frozen. */
+  frozenMs: number;
 }
 
-async function onRawFile({ folder }: Workshop): Promise<string[]> {
-  const file = join(folder, 'raw');
-  await (await open(file, 'wx')).close();
-  await truncate(file, SIZE_BYTES);
-  const device = (await run('losetup', ['--find', '--show', '--direct-io=on', file])).stdout.trim();
-  try {
-    await fill(device);
-    return await randomWrites(device);
-  } finally {
-    await run('losetup', ['--detach', device]);
-    await rm(file);
-  }
-}
-
-async function onImage(workshop: Workshop): Promise<string[][]> {
-  const dir = join(workshop.folder, 'image');
-  await native.create(dir, { size: SIZE_BYTES });
-  return whileAttached(dir, workshop, async (device) => {
-    await fill(device);
-    const plain = await randomWrites(device);
-    await takeSnapshot(dir, { runDir: workshop.runDir });
-    return [
-      ['image, written before', ...plain],
-      ['image, right after a snapshot', ...(await randomWrites(device))],
-    ];
+export async function bench(options: BenchOptions): Promise<Report> {
+  const pauses = await withWorkshop(async ({ folder, runDir }) => {
+    const disk = await image(folder, { sizeBytes: options.sizeBytes, content: 'empty' });
+    try {
+      return await withExt4(disk.device, join(folder, 'mnt'), (mountPoint) => underLoad({ mountPoint, dir: disk.dir, runDir, options }));
+    } finally {
+      await disk.close();
+    }
   });
+  const row = (name: string, values: readonly number[]): string[] => {
+    const sorted = values.toSorted((a, b) => a - b);
+    return [name, ...[0.5, 0.99, 1].map((at) => `${quantile(sorted, at).toFixed(2)} ms`)];
+  };
+  return {
+    title: `Snapshots of a mounted, busy image (${pauses.length})`,
+    columns: ['writes wait', 'median', '99 %', 'most'],
+    rows: [
+      row(
+        'in ploopd',
+        pauses.map(({ engineMs }) => engineMs),
+      ),
+      row(
+        'file system frozen',
+        pauses.map(({ frozenMs }) => frozenMs),
+      ),
+    ],
+    notes: ['Freezing first writes back what the file system has not written yet, during which others still write.'],
+    figures: pauses,
+  };
 }
 
-async function fill(device: string): Promise<void> {
-  await fio(device, ['--rw=write', '--bs=1M', '--iodepth=4']);
+interface Load {
+  mountPoint: string;
+  dir: string;
+  runDir: string;
+  options: BenchOptions;
 }
 
-async function randomWrites(device: string): Promise<string[]> {
-  const { iops, clat_ns: latency } = await fio(device, [
-    '--rw=randwrite',
-    '--bs=4k',
-    '--iodepth=32',
-    '--time_based',
-    `--runtime=${SECONDS}`,
-  ]);
-  const micros = (ns: number): string => `${Math.round(ns / 1000)} µs`;
-  return [Math.round(iops).toLocaleString('en'), micros(latency.mean), micros(latency.percentile?.['99.000000'] ?? Number.NaN)];
-}
-
-interface FioWrite {
-  iops: number;
-  clat_ns: { mean: number; percentile?: Record<string, number> };
-}
-
-async function fio(device: string, args: string[]): Promise<FioWrite> {
-  const common = ['--name=bench', `--filename=${device}`, '--ioengine=io_uring', '--direct=1', '--output-format=json', '--group_reporting'];
-  const { stdout } = await run('fio', [...common, ...args]);
-  const job = (JSON.parse(stdout) as { jobs: { write: FioWrite }[] }).jobs[0];
-  if (!job) throw new Error('fio reported no job');
-  return job.write;
+async function underLoad({ mountPoint, dir, runDir, options }: Load): Promise<Pause[]> {
+  const pauses: Pause[] = [];
+  const stop = new AbortController();
+  const fio = ['--name=load', `--directory=${mountPoint}`, '--size=64M', '--rw=randwrite', '--bs=4k', '--direct=1', '--ioengine=io_uring'];
+  const load = run('fio', [...fio, '--iodepth=16', '--time_based', '--runtime=1d'], { signal: stop.signal }).catch(() => undefined);
+  try {
+    for (let at = 0; at < options.rounds * SNAPSHOTS_A_ROUND; at++) {
+      const { result, frozenMs } = await withFrozen(mountPoint, () => takeSnapshot(dir, { runDir }));
+      pauses.push({ engineMs: (result.pausedUs ?? Number.NaN) / 1000, frozenMs });
+    }
+  } finally {
+    stop.abort();
+    await load;
+  }
+  return pauses;
 }

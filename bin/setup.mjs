@@ -5,6 +5,7 @@
 //
 //   node bin/setup.mjs start    what building and running need
 //   node bin/setup.mjs [test]   all that the tests need, too
+//   node bin/setup.mjs bench    and what benchmarks compare with
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -40,10 +41,14 @@ const PACKAGES = [
   ['qemu-system-x86', 'test', 'a guest kernel with all capabilities, nbd and ublk'],
   ['kmod', 'test', 'the modules of the guest kernel'],
   ['cpio', 'test', 'the initramfs of the guest kernel'],
+  ['qemu-system-common', 'bench', 'qemu-storage-daemon, to compare with'],
+  ['qemu-utils', 'bench', 'qcow2 images, to compare with'],
+  ['sqlite3', 'bench', 'commits of a database in an image'],
 ];
 
 const root = realpathSync(join(dirname(fileURLToPath(import.meta.url)), '..'));
-const wanted = process.argv[2] === 'start' ? ['build', 'run'] : ['build', 'run', 'test'];
+const USES = { start: ['build', 'run'], test: ['build', 'run', 'test'], bench: ['build', 'run', 'test', 'bench'] };
+const wanted = USES[process.argv[2] ?? 'test'] ?? USES.test;
 
 function say(text) {
   process.stderr.write(`setup: ${text}\n`);
