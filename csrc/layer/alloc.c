@@ -19,9 +19,6 @@
 #include "base/plant.h"
 #include "layer/layer_int.h"
 
-/* A crash can lose the file's length, but not by more than was ahead. */
-#define BEYOND_END_MAX 65536u
-
 static uint64_t cluster_size(const struct pl_layer *ly)
 {
 	return pl_cluster_size(&ly->hdr);

@@ -83,6 +83,12 @@ struct freed {
 	uint64_t where, after; /* free once pending.tail > after */
 };
 
+/*
+ * Clusters behind a file's end that a writer puts up with (FMT-052): a crash can
+ * lose the file's length, but not by more than was ahead.
+ */
+#define BEYOND_END_MAX 65536u
+
 struct alloc {
 	uint64_t *used; /* bit per host cluster */
 	uint64_t n, cap; /* clusters in the file; bits allocated */

@@ -211,6 +211,20 @@ uint32_t salvage_record(const char *buf, size_t avail, uint64_t lsn,
 
 /* ---- opening ---- */
 
+/* An empty directory may be far behind the file's end; no writer goes there. */
+static void check_dir_place(struct pl_layer *ly)
+{
+	uint64_t cs = pl_cluster_size(&ly->hdr);
+	uint64_t end = ly->hdr.dir_off + ly->hdr.dir_pages * PL_PAGE;
+
+	if (pl_div_up(end, cs) > ly->salvage->size / cs + BEYOND_END_MAX)
+		salvage_found(ly, PL_DAMAGE_HEADER, 0,
+			      "the header places the directory at %llu, but "
+			      "the file ends at %llu: it can be read, but not "
+			      "written",
+			      (ull)ly->hdr.dir_off, (ull)ly->salvage->size);
+}
+
 static int measure(struct pl_layer *ly)
 {
 	struct salvage *sv = ly->salvage;
@@ -218,6 +232,8 @@ static int measure(struct pl_layer *ly)
 	bool clean = ly->hdr.flags & PL_HEADER_CLEAN;
 	int rc = pl_store_size(ly->st, &sv->size);
 
+	if (rc == 0)
+		check_dir_place(ly);
 	if (rc < 0 || sv->size >= meta)
 		return rc;
 	if (!clean && sv->size < ly->hdr.journal_off + ly->hdr.journal_len)

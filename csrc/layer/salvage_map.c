@@ -14,8 +14,6 @@
 #include "base/crc32c.h"
 #include "layer/salvage.h"
 
-/* As in alloc.c: a crash can lose the file's length, by no more than this. */
-#define BEYOND_END_MAX 65536u
 #define COPY_ALIGN 4096u
 
 typedef unsigned long long ull;
