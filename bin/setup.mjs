@@ -34,6 +34,7 @@ const PACKAGES = [
   ['busybox-static', 'run', 'the built-in template of the demo'],
   ['mmdebstrap', 'test', 'a real Debian root file system'],
   ['fio', 'test', 'verified random reads and writes'],
+  ['strace', 'test', 'counts system calls'],
   ['attr', 'test', 'extended attributes of a populated file system'],
   ['acl', 'test', 'access control lists of a populated file system'],
   ['libcap2-bin', 'test', 'file capabilities of a populated file system'],

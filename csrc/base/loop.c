@@ -5,6 +5,8 @@
  * INVARIANTS
  *  1. user_data of every SQE is its pl_ev, or 0 when nobody wants to know.
  *  2. A callback may submit, wake and stop, but never run coroutines.
+ *  3. `prompt` counts the SQEs of pl_loop_sqe_prompt() whose completion was
+ *     not seen yet.
  */
 #include "base/loop.h"
 
@@ -19,7 +21,7 @@
 struct pl_loop {
 	struct io_uring ring;
 	bool stop;
-	unsigned unsubmitted;
+	unsigned prompt; /* submissions that complete at once, in flight */
 };
 
 int pl_loop_new(struct pl_loop **ret, unsigned entries, struct pl_err *err)
@@ -78,6 +80,17 @@ struct io_uring_sqe *pl_loop_sqe(struct pl_loop *loop, struct pl_ev *ev)
 		sqe = io_uring_get_sqe(&loop->ring);
 	}
 	io_uring_sqe_set_data(sqe, ev);
+	if (ev)
+		ev->prompt = false;
+	return sqe;
+}
+
+struct io_uring_sqe *pl_loop_sqe_prompt(struct pl_loop *loop, struct pl_ev *ev)
+{
+	struct io_uring_sqe *sqe = pl_loop_sqe(loop, ev);
+
+	ev->prompt = true;
+	loop->prompt++;
 	return sqe;
 }
 
@@ -90,6 +103,8 @@ static void complete(struct pl_loop *loop)
 	io_uring_for_each_cqe(&loop->ring, head, cqe) {
 		n++;
 		ev = io_uring_cqe_get_data(cqe);
+		if (ev && ev->prompt)
+			loop->prompt--;
 		if (ev)
 			ev->fn(ev, cqe->res, cqe->flags & IORING_CQE_F_MORE);
 	}
@@ -103,7 +118,7 @@ int pl_loop_turn(struct pl_loop *loop, bool wait)
 	pl_co_run_ready();
 	if (loop->stop)
 		wait = false;
-	rc = wait ? io_uring_submit_and_wait(&loop->ring, 1) :
+	rc = wait ? io_uring_submit_and_wait(&loop->ring, loop->prompt + 1) :
 		    io_uring_submit_and_get_events(&loop->ring);
 	if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY)
 		return rc;

@@ -25,6 +25,7 @@ struct io_uring_sqe;
  */
 struct pl_ev {
 	void (*fn)(struct pl_ev *ev, int res, bool more);
+	bool prompt; /* the loop's own */
 };
 
 int pl_loop_new(struct pl_loop **ret, unsigned entries, struct pl_err *err);
@@ -43,6 +44,13 @@ int pl_loop_turn(struct pl_loop *loop, bool wait);
  * submitted at the end of the turn.
  */
 struct io_uring_sqe *pl_loop_sqe(struct pl_loop *loop, struct pl_ev *ev);
+
+/*
+ * The same for what completes at once, by itself, such as a write that never
+ * blocks: a turn that waits does so for something else as well. That saves the
+ * turn, and so the system call, that would only tell that it is done.
+ */
+struct io_uring_sqe *pl_loop_sqe_prompt(struct pl_loop *loop, struct pl_ev *ev);
 
 /* Inside a coroutine: the result of an SQE prepared by prep(sqe, arg). */
 int pl_loop_call(struct pl_loop *loop,

@@ -10,6 +10,7 @@ const PROBES = {
   ext4: () => hasFileSystem('ext4'),
   xfs: () => hasFileSystem('xfs'),
   fio: () => hasProgram('fio'),
+  strace: () => hasProgram('strace'),
   mmdebstrap: () => hasProgram('mmdebstrap'),
   runtime: () => hasProgram('runc') || hasProgram('crun'),
   runc: () => hasProgram('runc'),

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fuse export: takes requests from the kernel, gives those that move data
- * to the engine and answers them; the rest is answered by fuse_control.c.
+ * The fuse export: gives requests that move data to the engine and answers
+ * them; the rest is answered by fuse_control.c. fuse_take.c takes them.
  *
  * INVARIANTS
  *  1. A request is in session->inflight from before the engine sees it until
  *     after its answer was written.
- *  2. Whenever we stop reading before EAGAIN, `starved` is set and a later
- *     answer resumes: the poll tells of new requests only.
- *  3. The place a request is read into has all its pages (fuse_buf.h).
+ *  2. Its slot and its memory are free when the kernel has taken the answer.
  *
  * STATES of a slot
- *   free --take_one--> in the engine --done--> free
+ *   free --submit--> in the engine --done--> answering --> free
  */
 #include "export/fuse/fuse_export.h"
 
@@ -22,14 +20,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/co.h"
 #include "export/fuse/fuse_int.h"
-
-#define QUIET_MS 2000u /* without a request: memory goes back */
-
-static void take_requests(void *arg);
 
 /* ---- slots ---- */
 
@@ -51,67 +43,26 @@ static void slot_put(struct pl_fuse_slot *slot)
 	f->inflight--;
 }
 
-static void resume(struct pl_fuse *f)
-{
-	if (!f->starved || f->reading || !f->poll)
-		return;
-	f->starved = false;
-	take_requests(f);
-}
-
-/* ---- memory goes back when it is quiet ---- */
-
-static void shrink_when_quiet(void *arg)
-{
-	struct pl_fuse *f = arg;
-	uint64_t seen;
-
-	do {
-		seen = f->served;
-		pl_loop_sleep_ms(f->p.loop, QUIET_MS);
-	} while (!f->freeing && (f->inflight || f->served != seen));
-	f->shrinking = false;
-	if (f->freeing)
-		pl_fuse_free(f);
-	else
-		pl_fuse_pool_shrink(f->pool);
-}
-
-static void shrink_later(struct pl_fuse *f)
-{
-	if (f->shrinking || !f->poll)
-		return;
-	f->shrinking = pl_co_start(shrink_when_quiet, f) == 0;
-}
-
 /* ---- requests through the engine ---- */
 
 static void answer(struct pl_fuse_slot *slot, int res)
 {
-	struct pl_fuse *f = slot->fuse;
-	struct fuse_write_out out = { .size = (uint32_t)slot->req.len };
-
 	if (slot->opcode == FUSE_FALLOCATE && res == -EOPNOTSUPP)
 		res = -EIO; /* or the loop device never discards again */
-	if (res < 0)
-		pl_fuse_reply_error(f, slot->unique, res);
-	else if (slot->opcode == FUSE_READ)
-		pl_fuse_reply_data(f, slot->unique, slot->req.buf,
-				   slot->req.len);
-	else if (slot->opcode == FUSE_WRITE)
-		pl_fuse_reply_data(f, slot->unique, &out, sizeof(out));
-	else
-		pl_fuse_reply_error(f, slot->unique, 0);
+	pl_fuse_answer(slot, res);
 }
 
 static void done(struct pl_req *req, int res)
 {
-	struct pl_fuse_slot *slot = (struct pl_fuse_slot *)req;
+	answer((struct pl_fuse_slot *)req, res);
+}
+
+void pl_fuse_answered(struct pl_fuse_slot *slot)
+{
 	struct pl_fuse *f = slot->fuse;
 
-	answer(slot, res);
 	slot_put(slot);
-	resume(f);
+	pl_fuse_take_on(f);
 }
 
 static int prepare_read(struct pl_fuse_slot *slot,
@@ -204,20 +155,18 @@ static void submit(struct pl_fuse *f, const struct pl_fuse_msg *msg,
 	bool keeps = msg->opcode == FUSE_READ || msg->opcode == FUSE_WRITE;
 	int rc = prepare(slot, msg, data);
 
-	if (rc < 0 || (slot->req.len == 0 && slot->req.op != PL_REQ_FLUSH)) {
-		slot->req.len = 0;
-		answer(slot, rc);
-		return;
-	}
 	f->free = slot->next;
 	f->inflight++;
 	/* A read takes what it asked for, a write what it brought. */
 	slot->chunk = pl_fuse_pool_keep(f->pool, keeps ? slot->req.len : 0);
 	*inflight_of(slot) = slot->unique;
-	pl_engine_submit(f->p.engine, &slot->req);
+	if (rc < 0 || (slot->req.len == 0 && slot->req.op != PL_REQ_FLUSH))
+		answer(slot, rc);
+	else
+		pl_engine_submit(f->p.engine, &slot->req);
 }
 
-static void handle(struct pl_fuse *f, uint8_t *data, size_t len)
+void pl_fuse_handle(struct pl_fuse *f, uint8_t *data, size_t len)
 {
 	struct pl_fuse_msg msg;
 	int rc = pl_fuse_parse(data - PL_FUSE_WRITE_HEAD, len, &msg);
@@ -231,59 +180,6 @@ static void handle(struct pl_fuse *f, uint8_t *data, size_t len)
 		submit(f, &msg, data);
 	else
 		pl_fuse_control(f, &msg);
-}
-
-/* ---- taking requests ---- */
-
-static void lost(struct pl_fuse *f, int error)
-{
-	char text[100];
-
-	pl_poll_cancel(f->poll);
-	f->poll = NULL;
-	if (error != ENODEV) {
-		snprintf(text, sizeof(text),
-			 "fuse: reading requests failed: %s",
-			 strerrorname_np(error));
-		f->p.note(f->p.arg, text);
-	}
-	memset(f->p.session->handles, 0, sizeof(f->p.session->handles));
-	f->p.gone(f->p.arg);
-}
-
-/* One request. false: there is no more, or no room for it. */
-static bool take_one(struct pl_fuse *f)
-{
-	uint8_t *data = f->free ? pl_fuse_pool_next(f->pool) : NULL;
-	ssize_t n;
-
-	if (!data) {
-		f->starved = true;
-		return false;
-	}
-	n = read(f->p.fd, data - PL_FUSE_WRITE_HEAD, PL_FUSE_MSG_MAX);
-	if (n > 0) {
-		handle(f, data, (size_t)n);
-		return true;
-	}
-	/* ENOENT: the request was aborted while it was copied. */
-	if (n < 0 && (errno == ENOENT || errno == EINTR))
-		return true;
-	if (n < 0 && errno == EAGAIN)
-		return false;
-	lost(f, n < 0 ? errno : ENODEV);
-	return false;
-}
-
-static void take_requests(void *arg)
-{
-	struct pl_fuse *f = arg;
-
-	f->reading = true;
-	while (f->poll && take_one(f))
-		;
-	f->reading = false;
-	shrink_later(f);
 }
 
 /* ---- life ---- */
@@ -336,17 +232,13 @@ int pl_fuse_new(struct pl_fuse **ret, const struct pl_fuse_params *params,
 	rc = pl_fuse_pool_new(&f->pool, params->max_memory, err);
 	if (rc < 0)
 		goto fail;
-	rc = -ENOMEM;
-	if (pl_fuse_pool_next(f->pool)) {
-		/* INIT itself may be what the last server did not answer. */
-		recover(f);
-		rc = pl_poll_new(&f->poll, params->loop, params->fd,
-				 take_requests, f);
-	}
-	if (rc < 0) {
-		pl_err_sys(err, rc, "fuse export");
+	if (!pl_fuse_pool_next(f->pool)) {
+		rc = pl_err_sys(err, -ENOMEM, "fuse export");
 		goto fail;
 	}
+	/* INIT itself may be what the last server did not answer. */
+	recover(f);
+	pl_fuse_take(f);
 	*ret = f;
 	return 0;
 fail:
@@ -370,18 +262,16 @@ unsigned pl_fuse_inflight(const struct pl_fuse *f)
 
 void pl_fuse_stop(struct pl_fuse *f)
 {
-	if (f->poll)
-		pl_poll_cancel(f->poll);
-	f->poll = NULL;
+	pl_fuse_take_no_more(f);
 }
 
 void pl_fuse_free(struct pl_fuse *f)
 {
 	if (!f)
 		return;
-	assert(!f->poll && f->inflight == 0);
-	if (f->shrinking) {
-		f->freeing = true; /* the sleeping coroutine does it */
+	assert(!f->taking && f->inflight == 0);
+	if (f->shrinking || f->armed) {
+		f->freeing = true;
 		return;
 	}
 	pl_fuse_pool_free(f->pool);

@@ -4,6 +4,8 @@
  * that the request was aborted meanwhile, ENODEV that the file system is gone.
  */
 #include <errno.h>
+#include <liburing.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -41,6 +43,44 @@ static int send_out(struct pl_fuse *f, uint64_t unique, int error,
 		n = writev(f->p.fd, iov, len ? 2 : 1);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : 0;
+}
+
+static void answered(struct pl_ev *ev, int res, bool more)
+{
+	struct pl_fuse_slot *slot =
+		(struct pl_fuse_slot *)(void *)((char *)ev -
+						offsetof(struct pl_fuse_slot,
+							 answered));
+
+	(void)more;
+	if (res < 0)
+		complain(slot->fuse, slot->unique, -res);
+	pl_fuse_answered(slot);
+}
+
+/*
+ * One span of memory, so that it is a plain write: what a READ answers is
+ * preceded by room that its request is not needed in any more (fuse_buf.h).
+ */
+void pl_fuse_answer(struct pl_fuse_slot *slot, int error)
+{
+	struct fuse_out_header *head = &slot->out.head;
+	size_t len = 0;
+
+	if (error == 0 && slot->opcode == FUSE_READ) {
+		head = (struct fuse_out_header *)slot->req.buf - 1;
+		len = slot->req.len;
+	} else if (error == 0 && slot->opcode == FUSE_WRITE) {
+		slot->out.write.size = (uint32_t)slot->req.len;
+		len = sizeof(slot->out.write);
+	}
+	head->len = (uint32_t)(sizeof(*head) + len);
+	head->error = error;
+	head->unique = slot->unique;
+	slot->answered.fn = answered;
+	io_uring_prep_write(pl_loop_sqe_prompt(slot->fuse->p.loop,
+					       &slot->answered),
+			    slot->fuse->p.fd, head, head->len, 0);
 }
 
 void pl_fuse_reply_data(struct pl_fuse *f, uint64_t unique, const void *data,
