@@ -19,6 +19,8 @@ const PACKAGES = [
   ['liburing-dev', 'build', 'io_uring: disk input and output'],
   ['libjansson-dev', 'build', 'JSON in the C core'],
   ['libisal-dev', 'build', 'CRC-32C'],
+  ['libzstd-dev', 'build', 'compressed streams'],
+  ['libxxhash-dev', 'build', 'checksums over whole streams'],
   ['e2fsprogs', 'run', 'ext4: mkfs, fsck, resize2fs'],
   ['xfsprogs', 'run', 'xfs: mkfs, repair, growfs'],
   ['mount', 'run', 'mount, umount, losetup'],

@@ -33,6 +33,7 @@ export const ERROR_EXIT_STATUS = {
   DAMAGED: 28,
   INTERNAL: 70,
   REPAIRED: 29,
+  BAD_STREAM: 30,
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_EXIT_STATUS;

@@ -37,6 +37,11 @@ export { type ConsistentSnapshot, consistentSnapshot } from './filesystem/image/
 export { type UnmountedImage, unmountImage, type UnmountImageOptions } from './filesystem/image/unmount.js';
 export { imageFileSystem, type ImageFileSystem } from './filesystem/image/usage.js';
 
+// ---- streams ----
+export { receiveImage, type ReceiveOptions, resumeToken } from './stream/receive.js';
+export { sendImage, type SendOptions } from './stream/send.js';
+export type { Transferred, TransferOptions } from './stream/transfer.js';
+
 // ---- templates ----
 export { type BusyboxOptions, makeBusyboxTemplate } from './template/busybox.js';
 export { listTemplates, type Template } from './template/cache.js';

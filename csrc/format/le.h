@@ -7,6 +7,20 @@
 #include <stdint.h>
 #include <string.h>
 
+static inline uint16_t get16(const void *p, size_t off)
+{
+	uint16_t v;
+
+	memcpy(&v, (const char *)p + off, sizeof(v));
+	return le16toh(v);
+}
+
+static inline void put16(void *p, size_t off, uint16_t v)
+{
+	v = htole16(v);
+	memcpy((char *)p + off, &v, sizeof(v));
+}
+
 static inline uint32_t get32(const void *p, size_t off)
 {
 	uint32_t v;

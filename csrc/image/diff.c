@@ -162,6 +162,11 @@ const char *pl_diff_to(const struct pl_diff *d)
 	return d->to_id;
 }
 
+int pl_diff_read(struct pl_diff *d, void *buf, uint64_t len, uint64_t off)
+{
+	return pl_chain_read(d->to, buf, len, off);
+}
+
 int pl_diff_extents(struct pl_diff *d, uint64_t off, uint64_t len,
 		    unsigned flags, pl_diff_fn *each, pl_diff_step_fn *step,
 		    void *arg, uint64_t *ret_end, struct pl_err *err)

@@ -29,6 +29,9 @@ uint64_t pl_diff_size(const struct pl_diff *diff); /* of the later state */
 const char *pl_diff_from(const struct pl_diff *diff); /* id; "" = NULL */
 const char *pl_diff_to(const struct pl_diff *diff); /* id; "" = now */
 
+/* Reads the later state (suspends); as pl_chain_read(). */
+int pl_diff_read(struct pl_diff *diff, void *buf, uint64_t len, uint64_t off);
+
 /*
  * The changed extents in [off, off + len), in order, merged (suspends); off a
  * multiple of the block size. flags: PL_DIFF_*. each() returns false when it

@@ -49,6 +49,8 @@ export interface Command {
   options?: readonly Option[];
   /** Everything from the second argument on is handed on as it is, dashes included: `vzctl exec 101 ls -l`. */
   passThrough?: boolean;
+  /** What it is for goes to stdout as bytes: --json's document, also that of a failure, goes to stderr. */
+  stdoutIsData?: boolean;
   /** `[command line, what it does]` */
   examples?: readonly (readonly [string, string])[];
   /** Returns the exit status; nothing = 0. Failures are thrown as PloopError. */

@@ -11,8 +11,10 @@ import { infoCommand } from './ploop/info.js';
 import { listCommand } from './ploop/list.js';
 import { mapCommand } from './ploop/map.js';
 import { mountCommand } from './ploop/mount.js';
+import { receiveCommand } from './ploop/receive.js';
 import { recoverCommand } from './ploop/recover.js';
 import { resizeCommand } from './ploop/resize.js';
+import { sendCommand } from './ploop/send.js';
 import { setCommand } from './ploop/set.js';
 import { snapshotCommand } from './ploop/snapshot.js';
 import { snapshotDeleteCommand } from './ploop/snapshot-delete.js';
@@ -48,6 +50,8 @@ export const ploopProgram: Program = {
     checkCommand,
     mapCommand,
     diffCommand,
+    sendCommand,
+    receiveCommand,
   ],
 };
 

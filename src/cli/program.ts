@@ -26,10 +26,12 @@ export async function main(program: Program, argv: readonly string[], given: Con
   const signal = given.signal ?? interrupts?.signal ?? new AbortController().signal;
   let json = wantsJson(argv);
   let status = 0;
+  let documents = stdout;
   const invoke = async ({ command, args, options }: Invocation): Promise<void> => {
     const { json: asJson, quiet, ...own } = options;
     json = asJson === true;
-    const context = createContext({ ...given, stdout, stderr, env, signal, json, quiet: quiet === true });
+    documents = command.stdoutIsData === true ? stderr : stdout;
+    const context = createContext({ ...given, stdout: documents, stderr, env, signal, json, quiet: quiet === true });
     status = (await command.run(context, args, own)) ?? 0;
   };
   try {
@@ -40,7 +42,7 @@ export async function main(program: Program, argv: readonly string[], given: Con
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     const failure = toPloopError(error, program.name, signal);
     const debug = env.PLOOP_DEBUG !== undefined && env.PLOOP_DEBUG !== '';
-    if (json) stdout.write(renderErrorJson(failure));
+    if (json) documents.write(renderErrorJson(failure));
     else stderr.write(renderErrorText(program.name, failure, debug));
     status = failure.exitStatus;
   } finally {
