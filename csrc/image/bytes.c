@@ -304,6 +304,8 @@ int pl_image_map(struct pl_image *img, struct pl_chain *chain, uint64_t off,
 int pl_image_layer_usage(struct pl_image *img, const char *layer_id,
 			 struct pl_layer_usage *ret, struct pl_err *err)
 {
+	struct pl_layer_count count = { 0 };
+	uint64_t bs = img->desc.block_size;
 	struct pl_layer *ly;
 	int rc = layer_file_open(img, layer_id, 0, false, NULL, &ly, err);
 
@@ -314,8 +316,13 @@ int pl_image_layer_usage(struct pl_image *img, const char *layer_id,
 	if (rc == 0)
 		rc = pl_store_size(pl_layer_store(ly), &ret->length);
 	if (rc == 0)
-		rc = pl_layer_count(ly, &ret->clusters, &ret->owned_bytes);
+		rc = pl_layer_count(ly, &count);
 	pl_layer_abandon(ly);
+	ret->clusters = count.clusters;
+	ret->owned_bytes = count.owned * bs;
+	ret->data_bytes = count.data * bs;
+	_Static_assert(sizeof(ret->fullness) == sizeof(count.full), "");
+	memcpy(ret->fullness, count.full, sizeof(count.full));
 	if (rc == -EUCLEAN)
 		return pl_err_set(err, PL_E_CORRUPT, EUCLEAN,
 				  "layer %s: a map page is damaged; see ploop "

@@ -216,8 +216,27 @@ int pl_image_map(struct pl_image *img, struct pl_chain *chain, uint64_t off,
 struct pl_layer_usage {
 	uint64_t host_bytes, length; /* st_blocks * 512; file length */
 	uint64_t clusters, owned_bytes; /* allocated clusters; owned blocks */
+	uint64_t data_bytes; /* owned blocks in allocated clusters */
+	/* Allocated clusters by their data: [0] up to 1/8, [7] over 7/8. */
+	uint64_t fullness[8];
 };
 int pl_image_layer_usage(struct pl_image *img, const char *layer_id,
 			 struct pl_layer_usage *ret, struct pl_err *err);
+
+/*
+ * Which blocks cost host space, a page (256) of clusters at a time: in `top`
+ * those that the chain's top holds data for, in `below` those whose data a
+ * layer below it shows; bit i of [c] is block i of cluster c of the page.
+ * chain: as for pl_image_map().
+ */
+struct pl_space_page {
+	uint64_t page_no;
+	uint64_t top[256], below[256];
+};
+/* Called for pages that have such blocks, in order; false stops. */
+typedef bool pl_space_fn(void *arg, const struct pl_space_page *page);
+int pl_image_space(struct pl_image *img, struct pl_chain *chain,
+		   uint64_t first_page, uint64_t pages, pl_space_fn *each,
+		   void *arg, struct pl_err *err);
 
 #endif

@@ -152,25 +152,3 @@ int pl_compact(struct pl_chain *ch, const struct pl_maint_progress *progress,
 	}
 	return rc;
 }
-
-int pl_layer_count(struct pl_layer *ly, uint64_t *ret_clusters,
-		   uint64_t *ret_owned_bytes)
-{
-	struct pl_entry entries[PL_PAGE_ENTRIES];
-	uint64_t clusters = 0, blocks = 0;
-	int rc = 0;
-
-	for (uint64_t p = 0; p < pl_layer_page_count(ly) && rc == 0; p++) {
-		if (!pl_layer_page_present(ly, p))
-			continue;
-		rc = pl_layer_page(ly, p, entries);
-		for (unsigned i = 0; i < PL_PAGE_ENTRIES && rc == 0; i++) {
-			clusters += entries[i].where != 0;
-			blocks += (uint64_t)__builtin_popcountll(
-				entries[i].owned);
-		}
-	}
-	*ret_clusters = clusters;
-	*ret_owned_bytes = blocks * pl_layer_header(ly)->block_size;
-	return rc;
-}

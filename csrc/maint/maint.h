@@ -42,9 +42,18 @@ struct pl_compact_stats {
 int pl_compact(struct pl_chain *ch, const struct pl_maint_progress *progress,
 	       struct pl_compact_stats *ret);
 
-/* Clusters allocated and bytes owned, by reading the whole map. */
-int pl_layer_count(struct pl_layer *ly, uint64_t *ret_clusters,
-		   uint64_t *ret_owned_bytes);
+#define PL_FULLNESS 8u /* classes of how full a cluster is */
+
+/* What a layer's map says it holds. */
+struct pl_layer_count {
+	uint64_t clusters; /* with host space */
+	uint64_t owned, data; /* blocks; data: those with host space */
+	/* Clusters by their data: [0] up to 1/8 full, [7] more than 7/8. */
+	uint64_t full[PL_FULLNESS];
+};
+
+/* Reads the whole map (suspends). */
+int pl_layer_count(struct pl_layer *ly, struct pl_layer_count *ret);
 
 /* ---- check ---- */
 

@@ -24,6 +24,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
 	exports["info"] = Napi::Function::New<info>(env);
 	exports["openReader"] = Napi::Function::New<open_reader>(env);
 	exports["map"] = Napi::Function::New<map>(env);
+	exports["space"] = Napi::Function::New<space>(env);
 	exports["diff"] = Napi::Function::New<diff>(env);
 	exports["check"] = Napi::Function::New<check>(env);
 	exports["addChecksums"] = Napi::Function::New<add_checksums>(env);

@@ -73,6 +73,11 @@ Napi::Object layer_object(Napi::Env env, const Info &info, size_t i)
 		usage["length"] = number(env, info.usage[i].length);
 		usage["clusters"] = number(env, info.usage[i].clusters);
 		usage["ownedBytes"] = number(env, info.usage[i].owned_bytes);
+		usage["dataBytes"] = number(env, info.usage[i].data_bytes);
+		Napi::Array full = Napi::Array::New(env, 8);
+		for (uint32_t k = 0; k < 8; k++)
+			full[k] = number(env, info.usage[i].fullness[k]);
+		usage["fullness"] = full;
 		out["usage"] = usage;
 	}
 	return out;

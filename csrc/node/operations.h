@@ -23,6 +23,9 @@ Napi::Value check(const Napi::CallbackInfo &info);
 Napi::Value add_checksums(const Napi::CallbackInfo &info);
 Napi::Value is_locked(const Napi::CallbackInfo &info);
 
+/* space.cc */
+Napi::Value space(const Napi::CallbackInfo &info);
+
 /* diff.cc */
 Napi::Value diff(const Napi::CallbackInfo &info);
 

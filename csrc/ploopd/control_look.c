@@ -96,7 +96,7 @@ static int add_layer(struct pl_worker *w, const char *id, json_t *layers,
 {
 	const struct pl_image_layer *layer;
 	struct pl_layer_usage usage;
-	json_t *j;
+	json_t *j, *full;
 	int rc = pl_image_layer_usage(w->image, id, &usage, err);
 
 	if (rc < 0)
@@ -110,6 +110,12 @@ static int add_layer(struct pl_worker *w, const char *id, json_t *layers,
 	pl_call_set_number(j, "length", usage.length);
 	pl_call_set_number(j, "clusters", usage.clusters);
 	pl_call_set_number(j, "ownedBytes", usage.owned_bytes);
+	pl_call_set_number(j, "dataBytes", usage.data_bytes);
+	full = json_array();
+	for (int i = 0; i < 8; i++)
+		json_array_append_new(
+			full, json_integer((json_int_t)usage.fullness[i]));
+	json_object_set_new(j, "fullness", full);
 	json_array_insert_new(layers, 0, j);
 	return 0;
 }

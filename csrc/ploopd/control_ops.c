@@ -234,6 +234,7 @@ static const struct op {
 	{ "stats", pl_op_stats, 0 },
 	{ "flush", op_flush, 0 },
 	{ "map", pl_op_map, 0 },
+	{ "space", pl_op_space, 0 },
 	{ "diff", pl_op_diff, 0 },
 	{ "set", op_set, 0 },
 	{ "snapshot", op_snapshot, EXCLUSIVE | WRITES },

@@ -12,6 +12,8 @@ typedef int pl_op_fn(struct pl_worker *w, struct pl_call *call, json_t **ret,
 
 /* control_look.c */
 pl_op_fn pl_op_ping, pl_op_info, pl_op_stats, pl_op_map;
+/* control_space.c */
+pl_op_fn pl_op_space;
 /* control_diff.c */
 pl_op_fn pl_op_diff;
 

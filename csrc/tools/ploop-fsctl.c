@@ -10,6 +10,9 @@
  *   ploop-fsctl trim-journal MOUNTPOINT
  *	ext4: checkpoints the journal and discards its blocks, which fstrim
  *	leaves alone. Needs Linux 5.14.
+ *   ploop-fsctl free MOUNTPOINT
+ *	ext4, xfs: one line "offset length", in bytes, for each extent of the
+ *	disk that the file system has not given to anything.
  *
  * Exit status: 0 done; 1 failed, with one line "errno-name: text" on stderr;
  * 2 used wrongly; 3 the freeze expired.
@@ -17,8 +20,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/fsmap.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,10 +119,58 @@ static int trim_journal(const char *path)
 	return 0;
 }
 
+#define FSMAP_RECORDS 1024u
+
+static bool is_free(const struct fsmap *r)
+{
+	return (r->fmr_flags & FMR_OF_SPECIAL_OWNER) &&
+	       r->fmr_owner == FMR_OWN_FREE;
+}
+
+static int list_free(const char *path)
+{
+	struct fsmap_head *head = calloc(1, fsmap_sizeof(FSMAP_RECORDS));
+	int fd = open_mount_point(path), rc = 0;
+	uint32_t device = 0;
+
+	if (!head || fd < 0)
+		return fail("cannot open", path);
+	head->fmh_count = FSMAP_RECORDS;
+	head->fmh_keys[1] = (struct fsmap){ .fmr_device = UINT32_MAX,
+					    .fmr_flags = UINT32_MAX,
+					    .fmr_physical = UINT64_MAX,
+					    .fmr_owner = UINT64_MAX,
+					    .fmr_offset = UINT64_MAX };
+	do {
+		if (ioctl(fd, FS_IOC_GETFSMAP, head) < 0) {
+			rc = fail("cannot list the free space of", path);
+			break;
+		}
+		for (uint32_t i = 0; i < head->fmh_entries; i++) {
+			const struct fsmap *r = &head->fmh_recs[i];
+
+			/* The first device is the data's; logs come after. */
+			device = device ? device : r->fmr_device;
+			if (r->fmr_device == device && is_free(r))
+				printf("%llu %llu\n", r->fmr_physical,
+				       r->fmr_length);
+		}
+		if (head->fmh_entries == 0 ||
+		    head->fmh_recs[head->fmh_entries - 1].fmr_flags &
+			    FMR_OF_LAST)
+			break;
+		fsmap_advance(head);
+	} while (true);
+	free(head);
+	close(fd);
+	return rc;
+}
+
 static int usage(void)
 {
 	fputs("usage: ploop-fsctl freeze MOUNTPOINT MAX_MS\n"
-	      "       ploop-fsctl trim-journal MOUNTPOINT\n",
+	      "       ploop-fsctl trim-journal MOUNTPOINT\n"
+	      "       ploop-fsctl free MOUNTPOINT\n",
 	      stderr);
 	return 2;
 }
@@ -131,5 +184,7 @@ int main(int argc, char **argv)
 	}
 	if (argc == 3 && strcmp(argv[1], "trim-journal") == 0)
 		return trim_journal(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "free") == 0)
+		return list_free(argv[2]);
 	return usage();
 }

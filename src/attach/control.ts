@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 
 import { isErrorCode, PloopError } from '../errors.js';
-import type { NativeCompactResult, NativeDiff, NativeExtent } from '../native/index.js';
+import type { NativeCompactResult, NativeDiff, NativeExtent, NativeLayerUsage } from '../native/index.js';
 import type { Attachment, OnFull } from './attachments.js';
 import { connectControl, logHint } from './connect.js';
 
@@ -36,7 +36,7 @@ export interface ControlOperations {
       size: number;
       blockSize: number;
       top: string;
-      layers: { id: string; parent: string | null; hostBytes: number; length: number; clusters: number; ownedBytes: number }[];
+      layers: ({ id: string; parent: string | null } & NativeLayerUsage)[];
       pid: number;
       version: string;
     } & FullHost,
@@ -51,6 +51,7 @@ export interface ControlOperations {
   resize: [{ size: number }, { size: number }];
   compact: [Record<string, never>, NativeCompactResult];
   map: [{ offset?: number; length?: number; limit?: number }, { extents: NativeExtent[]; next: number | null }];
+  space: [{ first?: number }, { blockSize: number; size: number; pages: { page: number; masks: string }[]; next: number | null }];
   diff: [{ from?: string; to?: string; offset?: number; length?: number; limit?: number; compare?: boolean }, NativeDiff];
   quit: [Record<string, never>, Record<string, never>];
 }

@@ -6,7 +6,7 @@ import { resolve } from 'node:path';
 import { PloopError } from '../errors.js';
 import { readDescriptor, type ImageDescriptor } from '../image/descriptor.js';
 import { snapshotsOf, type Snapshot } from '../image/snapshots.js';
-import { native, type NativeLayer } from '../native/index.js';
+import { native, type NativeLayer, type NativeLayerUsage } from '../native/index.js';
 import { attachmentsOf, type Attachment } from './attachments.js';
 import { control } from './control.js';
 import { mountPointsOf } from './mounts.js';
@@ -23,6 +23,10 @@ export interface LayerDescription {
   clusters: number;
   /** Virtual bytes whose content this layer decides. */
   ownedBytes: number;
+  /** Those of them that have host space. */
+  dataBytes: number;
+  /** Clusters by how full of data they are: up to 1/8, … more than 7/8. */
+  fullness: number[];
   /** The writable one. */
   top: boolean;
   /** The snapshot it shows; null for the top and for layers kept for others. */
@@ -76,17 +80,19 @@ export async function withMountPoints(attachment: Attachment): Promise<Attachmen
   return { ...attachment, mountPoints, full: await waitingRequests(attachment) };
 }
 
-interface Usage {
-  hostBytes: number;
-  length: number;
-  clusters: number;
-  ownedBytes: number;
-}
+const NO_USAGE: NativeLayerUsage = {
+  hostBytes: 0,
+  length: 0,
+  clusters: 0,
+  ownedBytes: 0,
+  dataBytes: 0,
+  fullness: [0, 0, 0, 0, 0, 0, 0, 0],
+};
 
 /** The daemon knows the live layers best; those outside its chain, and all of a detached image, are read from the files. */
 async function layerUsage(dir: string, descriptor: ImageDescriptor, attachments: readonly Attachment[]): Promise<LayerDescription[]> {
   const live = attachments.find((one) => one.snapshot === null && one.live && (one.state === 'running' || one.state === 'orphan'));
-  const known = new Map<string, Usage>();
+  const known = new Map<string, NativeLayerUsage>();
   if (live !== undefined) for (const layer of (await control(live, 'info', {})).layers) known.set(layer.id, layer);
   if (descriptor.layers.some((layer) => !known.has(layer.id))) {
     const locked = attachments.some((one) => one.live);
@@ -96,8 +102,8 @@ async function layerUsage(dir: string, descriptor: ImageDescriptor, attachments:
   }
   const shown = new Map(descriptor.snapshots.filter((one) => !one.hidden).map((one) => [one.layer, one.id]));
   return descriptor.layers.map((layer) => {
-    const usage = known.get(layer.id) ?? { hostBytes: 0, length: 0, clusters: 0, ownedBytes: 0 };
-    const { hostBytes, length, clusters, ownedBytes } = usage;
+    const usage = known.get(layer.id) ?? NO_USAGE;
+    const { hostBytes, length, clusters, ownedBytes, dataBytes, fullness } = usage;
     const top = layer.id === descriptor.top;
     return {
       id: layer.id,
@@ -106,6 +112,8 @@ async function layerUsage(dir: string, descriptor: ImageDescriptor, attachments:
       lengthBytes: length,
       clusters,
       ownedBytes,
+      dataBytes,
+      fullness,
       top,
       snapshot: shown.get(layer.id) ?? null,
     };

@@ -20,6 +20,7 @@ import { snapshotCommand } from './ploop/snapshot.js';
 import { snapshotDeleteCommand } from './ploop/snapshot-delete.js';
 import { snapshotListCommand } from './ploop/snapshot-list.js';
 import { snapshotSwitchCommand } from './ploop/snapshot-switch.js';
+import { statCommand } from './ploop/stat.js';
 import { umountCommand } from './ploop/umount.js';
 import { upgradeCommand } from './ploop/upgrade.js';
 import { runProgram } from './program.js';
@@ -33,6 +34,7 @@ export const ploopProgram: Program = {
   commands: [
     createCommand,
     infoCommand,
+    statCommand,
     listCommand,
     mountCommand,
     umountCommand,

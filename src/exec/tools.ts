@@ -12,6 +12,7 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
   du: 'coreutils',
   dumpe2fs: 'e2fsprogs',
   e2fsck: 'e2fsprogs',
+  filefrag: 'e2fsprogs',
   fio: 'fio',
   fsfreeze: 'util-linux',
   flock: 'util-linux',

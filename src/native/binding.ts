@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
 
 import { isErrorCode, PloopError } from '../errors.js';
-import type { NativeCheckResult, NativeCompactResult, NativeDiff, NativeExtent, NativeImageInfo } from './index.js';
+import type { NativeCheckResult, NativeCompactResult, NativeDiff, NativeExtent, NativeImageInfo, NativeSpace } from './index.js';
 
 export interface RawReader {
   readonly size: number;
@@ -32,6 +32,7 @@ export interface Binding {
     snapshot: string | null,
     lock: boolean,
   ): Promise<{ extents: NativeExtent[]; next: number | null }>;
+  space(dir: string, first: number, count: number, lock: boolean): Promise<NativeSpace>;
   /** length 0 = to the end. */
   diff(
     dir: string,

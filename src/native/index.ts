@@ -5,13 +5,16 @@
 
 import { PloopError } from '../errors.js';
 import { checkBoolean, checkFunction, checkInteger, checkOptions, checkPath, checkSignal, checkText, MAX_SIZE_BYTES } from './arguments.js';
-import { binding, translated, type RawReader } from './binding.js';
+import { binding, translated } from './binding.js';
 import { diff, type NativeDiff, type NativeDiffOptions } from './diff.js';
 import type { NativeCheckResult } from './findings.js';
+import { Reader } from './reader.js';
+import { space, type NativeSpace } from './space.js';
 import { stoppable, type LongWork } from './stoppable.js';
 
 export type { NativeChangedExtent, NativeDiff, NativeDiffOptions } from './diff.js';
 export type { NativeCheckResult, NativeFinding } from './findings.js';
+export type { NativeSpace, NativeSpacePage } from './space.js';
 
 export interface NativeSnapshot {
   id: string;
@@ -22,12 +25,23 @@ export interface NativeSnapshot {
   hidden: boolean;
 }
 
+export interface NativeLayerUsage {
+  hostBytes: number;
+  length: number;
+  clusters: number;
+  ownedBytes: number;
+  /** Owned blocks that have host space. */
+  dataBytes: number;
+  /** Clusters by how full they are of such blocks: [0] up to 1/8, [7] more than 7/8. */
+  fullness: number[];
+}
+
 export interface NativeLayer {
   id: string;
   parent: string | null;
   size: number;
   /** Only with `usage: true`. */
-  usage?: { hostBytes: number; length: number; clusters: number; ownedBytes: number };
+  usage?: NativeLayerUsage;
 }
 
 export interface NativeImageInfo {
@@ -80,6 +94,8 @@ export interface Native {
     dir: string,
     options?: { offset?: number; length?: number; limit?: number; snapshot?: string; lock?: boolean },
   ): Promise<{ extents: NativeExtent[]; next: number | null }>;
+  /** `count` pages from `first` on. */
+  space(dir: string, options: { first: number; count: number; lock?: boolean }): Promise<NativeSpace>;
   /** Changed blocks between two states (docs/diff.md). */
   diff(dir: string, options?: NativeDiffOptions): Promise<NativeDiff>;
   check(dir: string, options?: { data?: boolean; repair?: boolean }): Promise<NativeCheckResult>;
@@ -95,7 +111,6 @@ export interface Native {
 }
 
 const MAX_FINDINGS = 1000;
-const MAX_READ_BYTES = 64 * 2 ** 20;
 
 export const native: Native = {
   async create(dir, params) {
@@ -139,6 +154,8 @@ export const native: Native = {
     const lock = checkBoolean('map: lock', options.lock ?? true);
     return translated(binding().map(dir, offset, length, limit, snapshot, lock));
   },
+
+  space,
 
   diff,
 
@@ -197,40 +214,6 @@ export const native: Native = {
     return translated(binding().isLocked(path, shared));
   },
 };
-
-/** One read at a time: the chain serves one thread, and waiting belongs here, not into the thread pool. */
-class Reader implements NativeReader {
-  readonly #raw: RawReader;
-  #last: Promise<unknown> = Promise.resolve();
-
-  constructor(raw: RawReader) {
-    this.#raw = raw;
-  }
-
-  get size(): number {
-    return this.#raw.size;
-  }
-
-  async read(offset: number, length: number): Promise<Buffer> {
-    checkInteger('read: offset', offset, { multipleOf: 512 });
-    checkInteger('read: length', length, { max: MAX_READ_BYTES, multipleOf: 512 });
-    if (offset + length > this.size) {
-      throw new PloopError('INVALID_ARGUMENT', `read: ${length} bytes at ${offset} end beyond the disk's ${this.size} bytes`);
-    }
-    const next = this.#last.then(() => translated(this.#raw.read(offset, length)));
-    this.#last = next.catch(() => undefined);
-    return next;
-  }
-
-  async close(): Promise<void> {
-    await this.#last;
-    await translated(this.#raw.close());
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-}
 
 function optionalKey(name: string, key: string | undefined): string | null {
   return key === undefined ? null : checkText(name, key);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // `ploop info`: sizes, what the host spends and could get back, layers, snapshots, where it is attached.
-import { describeImage, type AttachmentDescription, type ImageDescription, type LayerDescription } from '../../attach/describe.js';
-import { imageFileSystem, type ImageFileSystem } from '../../filesystem/image/usage.js';
+import type { AttachmentDescription, ImageDescription } from '../../attach/describe.js';
+import type { ImageFileSystem } from '../../filesystem/image/usage.js';
+import { measureSpace, type ImageSpace, type MeasuredLayer } from '../../filesystem/space/measure.js';
 import { formatSize } from '../../units.js';
 import type { Command, Context, ParsedArguments } from '../command.js';
 import { renderFacts, table } from '../table.js';
 import { IMAGE_ARGUMENT, runDirOption, word } from './image-argument.js';
+import { extentsText, fullnessText, spaceFacts } from './space-text.js';
 import { stateText, stoppedStatus } from './state.js';
 
 export const infoCommand: Command = {
@@ -18,14 +20,14 @@ export const infoCommand: Command = {
 
 async function info(ctx: Context, args: ParsedArguments): Promise<number> {
   const dir = word(args, 'dir');
-  const image = await describeImage(dir, runDirOption(ctx));
-  const fileSystem = await imageFileSystem(dir, runDirOption(ctx));
-  const reclaimableBytes = fileSystem === null ? null : Math.max(0, image.hostBytes - fileSystem.usage.usedBytes);
-  ctx.result({ ...image, fileSystem, reclaimableBytes }, render(image, fileSystem, reclaimableBytes));
+  const measured = await measureSpace(dir, { ...runDirOption(ctx), signal: ctx.signal });
+  const { image, layers, fileSystem, space } = measured;
+  const reclaimableBytes = space.smearBytes;
+  ctx.result({ ...image, layers, fileSystem, reclaimableBytes, space }, render(measured, reclaimableBytes));
   return stoppedStatus(image.attachments);
 }
 
-function render(image: ImageDescription, fileSystem: ImageFileSystem | null, reclaimableBytes: number | null): string {
+function render({ image, layers, fileSystem, space }: ImageSpace, reclaimableBytes: number | null): string {
   const facts = renderFacts([
     ['image', image.id],
     ['label', image.label],
@@ -34,10 +36,11 @@ function render(image: ImageDescription, fileSystem: ImageFileSystem | null, rec
     ['file system', fileSystemText(image, fileSystem)],
     ['host spends', `${formatSize(image.hostBytes)} in ${image.layers.length === 1 ? '1 layer' : `${image.layers.length} layers`}`],
     ['reclaimable', reclaimableBytes === null ? null : reclaimableText(image, reclaimableBytes)],
+    ...spaceFacts(space),
     ...image.attachments.map((one) => ['attached', attachmentText(one)] as const),
     ['attached', image.attachments.length === 0 ? 'no' : null],
   ]);
-  return `${image.directory}\n${facts}\n\n${layerTable(image)}`;
+  return `${image.directory}\n${facts}\n\n${layerTable(image, layers)}`;
 }
 
 function fileSystemText(image: ImageDescription, fileSystem: ImageFileSystem | null): string {
@@ -67,23 +70,33 @@ function attachmentText(one: AttachmentDescription): string {
   return `${what}${device}${one.readOnly ? ', read-only' : ''}${mounted}, since ${one.since}, ploopd pid ${one.keeper}${notes}`;
 }
 
-function layerTable(image: ImageDescription): string {
+function layerTable(image: ImageDescription, layers: readonly MeasuredLayer[]): string {
   const names = new Map(image.snapshots.map((one) => [one.id, one.name]));
-  const role = (layer: LayerDescription): string => {
+  const role = (layer: MeasuredLayer): string => {
     if (layer.top) return 'top';
     if (layer.snapshot === null) return 'kept for others';
     const name = names.get(layer.snapshot);
     return `snapshot ${layer.snapshot.slice(0, 8)}${name ? ` (${name})` : ''}`;
   };
-  const rows = image.layers.map((layer) => [
+  const rows = layers.map((layer) => [
     layer.id.slice(0, 8),
     layer.parent?.slice(0, 8) ?? '-',
     formatSize(layer.ownedBytes),
     formatSize(layer.hostBytes),
+    fullnessText(layer.fullness),
+    extentsText(layer),
     role(layer),
   ]);
   return table(
-    [{ title: 'LAYER' }, { title: 'PARENT' }, { title: 'OWNS', right: true }, { title: 'HOST', right: true }, { title: 'WHAT' }],
+    [
+      { title: 'LAYER' },
+      { title: 'PARENT' },
+      { title: 'OWNS', right: true },
+      { title: 'HOST', right: true },
+      { title: 'FULL' },
+      { title: 'EXTENTS/MIB', right: true },
+      { title: 'WHAT' },
+    ],
     rows,
   );
 }

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// What ploop stat and info say an image costs and could give back, against what then comes back.
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { run } from '../../src/exec/run.js';
+import type { SpaceEstimate } from '../../src/filesystem/space/measure.js';
+import { ploop } from '../helpers/command.js';
+import { differences } from '../helpers/json-shape.js';
+import { lacks } from '../helpers/require.js';
+import { makeScratch, type Scratch } from '../helpers/scratch.js';
+
+const MIB = 2 ** 20;
+
+let scratch: Scratch;
+let dir: string;
+let mountPoint: string;
+
+beforeEach(async () => {
+  scratch = await makeScratch();
+  dir = scratch.path('image');
+  mountPoint = scratch.path('mnt');
+  await mkdir(mountPoint);
+});
+afterEach(() => scratch.clean());
+
+/** Files of 60 KiB, every second of which is deleted again. */
+async function fileAndDelete(): Promise<void> {
+  for (let at = 0; at < 200; at++) await writeFile(join(mountPoint, `f${at}`), Buffer.alloc(60 * 1024, at + 1));
+  await run('sync', ['-f', mountPoint]);
+  for (const name of (await readdir(mountPoint)).filter((one) => /^f\d*[13579]$/.test(one))) await rm(join(mountPoint, name));
+  await run('sync', ['-f', mountPoint]);
+}
+
+async function stat(): Promise<SpaceEstimate> {
+  const outcome = await ploop('stat', dir, '--json');
+  expect(outcome).toMatchObject({ status: 0 });
+  expect(differences('ploop stat', outcome.json())).toEqual([]);
+  return outcome.json<{ space: SpaceEstimate }>().space;
+}
+
+describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4', 'xfs'))('ploop stat', () => {
+  it.each(['ext4', 'xfs'])('says of a mounted %s what trimming will give back', async (fs) => {
+    await ploop('create', dir, '--size', '512M', '--fs', fs);
+    await ploop('mount', dir, mountPoint);
+    await fileAndDelete();
+    const before = await stat();
+    expect(before.unknown).toBeNull();
+    expect(before.trimBytes).toBeGreaterThan(5 * MIB);
+    await ploop('compact', dir);
+    const after = await stat();
+    expect(after.trimBytes).toBeLessThan(256 * 1024);
+    const freed = before.hostBytes - after.hostBytes;
+    // ext4 gives its journal back on top of it.
+    expect(freed).toBeGreaterThan(0.95 * (before.trimBytes ?? Infinity));
+    expect(freed).toBeLessThan((before.trimBytes ?? 0) + MIB);
+  });
+
+  it('says the same of an ext4 that is not mounted, from its bitmaps', async () => {
+    await ploop('create', dir, '--size', '2G');
+    await ploop('mount', dir, mountPoint);
+    await fileAndDelete();
+    const mounted = await stat();
+    await ploop('umount', dir);
+    const detached = await stat();
+    await ploop('attach', dir);
+    const attached = await stat();
+    for (const one of [detached, attached]) {
+      expect(one.unknown).toBeNull();
+      expect(Math.abs((one.trimBytes ?? 0) - (mounted.trimBytes ?? 0))).toBeLessThan(64 * 1024);
+    }
+  });
+
+  it('tells what snapshots hold apart from what trimming gives back', async () => {
+    await ploop('create', dir, '--size', '512M');
+    await ploop('mount', dir, mountPoint);
+    await writeFile(join(mountPoint, 'old'), Buffer.alloc(20 * MIB, 'o'));
+    await ploop('snapshot', dir);
+    await rm(join(mountPoint, 'old'));
+    await run('sync', ['-f', mountPoint]);
+    const { heldBytes, trimBytes, sharedBytes } = await stat();
+    expect(heldBytes).toBeGreaterThanOrEqual(20 * MIB);
+    expect(sharedBytes).toBeGreaterThanOrEqual(20 * MIB);
+    expect(trimBytes).toBeLessThan(MIB);
+  });
+
+  it('says why it does not know, and still tells the rest', async () => {
+    await ploop('create', dir, '--size', '512M', '--fs', 'xfs');
+    const { unknown, trimBytes, hostBytes } = await stat();
+    expect(unknown).toContain('only while it is mounted');
+    expect(trimBytes).toBeNull();
+    expect(hostBytes).toBeGreaterThan(0);
+    const info = await ploop('info', dir);
+    expect(info.stdout).toContain('trim would free  not known: ');
+  });
+});
