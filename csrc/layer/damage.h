@@ -53,6 +53,9 @@
 	X(SHARED_CLUSTER, "shared-cluster", EXACT,                             \
 	  "A write to one of the two clusters would change the other, too; "   \
 	  "one of them may hold the other's data already.")                    \
+	X(UNOWNED_DATA, "unowned-data", EXACT,                                 \
+	  "Nothing is lost yet; but when blocks near by are written, these "   \
+	  "bytes may show where zeros belong.")                                \
 	X(JOURNAL, "journal", SALVAGE,                                         \
 	  "Changes of the last seconds before the crash are lost: some "       \
 	  "blocks may read as before them.")                                   \

@@ -277,6 +277,11 @@ static int load(struct pl_layer *ly, struct pl_err *err)
 	if (rc < 0)
 		return rc;
 	rc = salvage_map(ly);
+	/* Of a damaged layer, a writer believes nothing anyhow. */
+	if (rc == 0 && !ly->salvage->found &&
+	    (ly->hdr.flags & (PL_HEADER_CLEAN | PL_HEADER_STALE)) ==
+		    PL_HEADER_CLEAN)
+		rc = salvage_space(ly);
 	return rc < 0 ? pl_err_sys(err, rc, "layer %s: map", ly->id) : 0;
 }
 
@@ -370,6 +375,7 @@ static void fini(struct salvage *sv)
 	free(sv->bad_dirs);
 	free(sv->used);
 	free(sv->meta);
+	free(sv->owned);
 	free(sv->twins);
 }
 

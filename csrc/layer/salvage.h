@@ -26,6 +26,7 @@ struct salvage {
 	uint64_t limit; /* the bitmaps' */
 	uint64_t *used,
 		*meta; /* bit per host cluster: by anything; by metadata */
+	uint64_t *owned; /* by host cluster: the blocks that are owned */
 	struct salvage_twin *twins;
 	size_t n_twins, cap_twins;
 	uint64_t cut_blocks,
@@ -56,10 +57,12 @@ void salvage_journal(struct pl_layer *ly, uint64_t lsn, const char *what);
 uint32_t salvage_record(const char *buf, size_t avail, uint64_t lsn,
 			uint32_t *ret_crc);
 
-/* ---- salvage_map.c ---- */
+/* ---- salvage_map.c, salvage_space.c ---- */
 
 /* Looks at all entries; leaves in memory only what holds. */
 int salvage_map(struct pl_layer *ly);
+/* Looks for bytes where a layer without STALE says that zeros are. */
+int salvage_space(struct pl_layer *ly);
 /* Gives each twin a host cluster of its own. */
 int salvage_part_twins(struct pl_layer *ly);
 

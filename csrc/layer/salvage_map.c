@@ -119,7 +119,8 @@ static int start(struct pl_layer *ly)
 	sv->limit = sv->n_clusters + BEYOND_END_MAX + 1;
 	sv->used = calloc(sv->limit / 64 + 1, sizeof(uint64_t));
 	sv->meta = calloc(sv->limit / 64 + 1, sizeof(uint64_t));
-	if (!sv->used || !sv->meta)
+	sv->owned = calloc(sv->limit, sizeof(uint64_t));
+	if (!sv->used || !sv->meta || !sv->owned)
 		return -ENOMEM;
 	drop_cut_pages(ly);
 	mark_meta(ly, 0, ly->hdr.first_cluster * cs);
@@ -206,6 +207,7 @@ static int claim(struct pl_layer *ly, struct page *pg, uint64_t cno,
 	}
 	if (!bit(sv->used, e->where)) {
 		set_bit(sv->used, e->where);
+		sv->owned[e->where] = e->owned;
 		return 0;
 	}
 	if (pg->bad) {

@@ -168,7 +168,7 @@ void memfile_seek_data(struct mem_file *f, uint64_t off, uint64_t *ret_start,
 
 	while (i < f->n_pages && !f->pages[i])
 		i++;
-	if (i >= f->n_pages || i * PAGE >= f->size) {
+	if (off >= f->size || i >= f->n_pages || i * PAGE >= f->size) {
 		*ret_start = *ret_end = UINT64_MAX;
 		return;
 	}

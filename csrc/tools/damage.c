@@ -109,6 +109,7 @@ static const struct {
 	  entry_duplicate },
 	{ "owned-beyond-disk", "an entry that owns a block beyond the disk",
 	  owned_beyond_disk },
+	{ "unowned-data", "a byte in a block that nobody owns", unowned_data },
 	{ "journal-record", "a flipped bit in a record that others follow",
 	  journal_record },
 	{ "truncated", "a file without its last cluster", truncated },

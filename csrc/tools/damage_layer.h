@@ -351,6 +351,26 @@ static int owned_beyond_disk(struct damage *d)
 	return write_map(d);
 }
 
+/* Bytes in a block that its cluster has room for, but nobody owns. */
+static int unowned_data(struct damage *d)
+{
+	int rc = read_map(d);
+	uint64_t block;
+	char byte = 'x';
+
+	for (unsigned i = 0; rc == 0 && i < PL_PAGE_ENTRIES; i++) {
+		if (!d->map[i].where || d->map[i].owned == UINT64_MAX)
+			continue;
+		block = (uint64_t)__builtin_ctzll(~d->map[i].owned);
+		return pl_store_write(d->st, &byte, 1,
+				      d->map[i].where *
+						      pl_cluster_size(&d->hdr) +
+					      block * d->hdr.block_size + 77,
+				      PL_IO_META);
+	}
+	return rc < 0 ? rc : -ENODATA;
+}
+
 /* ---- the rest of a layer ---- */
 
 /* In the first record of several. */

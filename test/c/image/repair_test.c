@@ -93,6 +93,8 @@ static const struct row rows[] = {
 	  .text = "another user", .outcome = PL_FIXED, .skip = C, .n = C },
 	{ ROW("owned-beyond-disk", TOP, PL_DAMAGE_MAP_ENTRY),
 	  .text = "beyond the end of the disk", .outcome = PL_SALVAGED },
+	{ ROW("unowned-data", TOP, PL_DAMAGE_UNOWNED_DATA),
+	  .text = "should be zeros", .outcome = PL_FIXED },
 	{ ROW("journal-record", TOP, PL_DAMAGE_JOURNAL),
 	  .text = "wrong checksum", .outcome = PL_SALVAGED, .skip = 10 * C,
 	  .n = C, .how = { .unclean = true } },
