@@ -21,6 +21,7 @@ const PACKAGES = [
   ['libisal-dev', 'build', 'CRC-32C'],
   ['libzstd-dev', 'build', 'compressed streams'],
   ['libxxhash-dev', 'build', 'checksums over whole streams'],
+  ['libgnutls28-dev', 'build', 'TLS of network block devices'],
   ['e2fsprogs', 'run', 'ext4: mkfs, fsck, resize2fs'],
   ['xfsprogs', 'run', 'xfs: mkfs, repair, growfs'],
   ['mount', 'run', 'mount, umount, losetup'],

@@ -12,8 +12,17 @@ export type { NativeChangedExtent, NativeCheckResult, NativeExtent, NativeFindin
 
 // ---- attached images ----
 export { type Attachment, findAttachment, listAttachments } from './attach/attachments.js';
-export { ControlClient, type ControlOperation, type ControlOperations, type RequestOptions } from './attach/control.js';
+export { ControlClient, type RequestOptions } from './attach/control.js';
+export type { ControlOperation, ControlOperations, NbdExport } from './attach/control-operations.js';
 export { type ChangedBlocks, changedBlocks, type ChangedBlocksOptions } from './attach/diff.js';
+export {
+  exportImage,
+  type ExportImageOptions,
+  type ImageExport,
+  listExports,
+  unexportImage,
+  type UnexportOptions,
+} from './attach/exports.js';
 export { type AttachmentDescription, describeImage, type ImageDescription, type LayerDescription } from './attach/describe.js';
 export {
   checkImage,

@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/co.h"
@@ -24,6 +25,7 @@
 #define INFLIGHT_MAX 256u
 #define COROUTINES_KEPT 16u
 #define FULL_RETRY_MS 250u
+#define ZEROS (1u << 20) /* bytes written at a time, PL_REQ_NO_UNMAP */
 
 struct pl_engine {
 	struct pl_chain *chain;
@@ -61,6 +63,64 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* Zeros with host space behind them are written like any other data. */
+static int write_zeros(struct pl_chain *ch, uint64_t len, uint64_t off)
+{
+	uint64_t n = len < ZEROS ? len : ZEROS;
+	void *zeros = NULL;
+	int rc = 0;
+
+	if (n == 0)
+		return 0;
+	if (posix_memalign(&zeros, 4096, n) != 0)
+		return -ENOMEM;
+	memset(zeros, 0, n);
+	for (; rc == 0 && len > 0; off += n, len -= n) {
+		n = len < n ? len : n;
+		rc = pl_chain_write(ch, zeros, n, off);
+	}
+	free(zeros);
+	return rc;
+}
+
+struct looking {
+	struct pl_req_status *status;
+	uint64_t off, end; /* what is asked for, and not told yet */
+};
+
+/* Extents begin at the block that off is in. */
+static bool look_at(void *arg, const struct pl_chain_extent *e)
+{
+	struct looking *l = arg;
+	struct pl_req_status *s = l->status;
+	bool hole = e->host_off == UINT64_MAX;
+	uint64_t end = e->off + e->len < l->end ? e->off + e->len : l->end;
+
+	if (end <= l->off)
+		return true;
+	if (s->n == 0 || s->run[s->n - 1].hole != hole) {
+		if (s->n == s->max)
+			return false;
+		s->run[s->n].len = 0;
+		s->run[s->n++].hole = hole;
+	}
+	s->run[s->n - 1].len += end - l->off;
+	l->off = end;
+	return true;
+}
+
+static int look(struct pl_chain *ch, const struct pl_req *req)
+{
+	uint64_t bs = pl_chain_block_size(ch);
+	uint64_t start = req->off / bs * bs, end = req->off + req->len;
+	struct looking l = { req->buf, req->off, end };
+
+	l.status->n = 0;
+	/* Up to the end of a block: the chain cuts at the end of the disk. */
+	end = (end + bs - 1) / bs * bs;
+	return pl_chain_extents(ch, start, end - start, look_at, &l);
+}
+
 static int execute(struct pl_chain *ch, const struct pl_req *req)
 {
 	switch (req->op) {
@@ -73,7 +133,11 @@ static int execute(struct pl_chain *ch, const struct pl_req *req)
 	case PL_REQ_DISCARD:
 		return pl_chain_discard(ch, req->len, req->off);
 	case PL_REQ_WRITE_ZEROES:
-		return pl_chain_zero(ch, req->len, req->off);
+		return req->flags & PL_REQ_NO_UNMAP ?
+			       write_zeros(ch, req->len, req->off) :
+			       pl_chain_zero(ch, req->len, req->off);
+	case PL_REQ_STATUS:
+		return look(ch, req);
 	}
 	return -EINVAL;
 }
@@ -104,12 +168,17 @@ static void finish(struct pl_engine *eng, struct pl_req *req, int res)
 	start_waiting(eng);
 }
 
+static bool changes(enum pl_req_op op)
+{
+	return op == PL_REQ_WRITE || op == PL_REQ_DISCARD ||
+	       op == PL_REQ_WRITE_ZEROES;
+}
+
 static int execute_durably(struct pl_engine *eng, const struct pl_req *req)
 {
 	int res = execute(eng->chain, req);
 
-	if (res == 0 && req->flags & PL_REQ_FUA && req->op != PL_REQ_READ &&
-	    req->op != PL_REQ_FLUSH)
+	if (res == 0 && req->flags & PL_REQ_FUA && changes(req->op))
 		res = pl_chain_flush(eng->chain);
 	return res;
 }
@@ -176,12 +245,12 @@ static int check(const struct pl_engine *eng, const struct pl_req *req)
 		return -EINVAL;
 	if (req->op == PL_REQ_FLUSH)
 		return 0;
-	if (req->op != PL_REQ_READ && !pl_chain_writable(eng->chain))
+	if (changes(req->op) && !pl_chain_writable(eng->chain))
 		return -EROFS;
 	if (req->off % 512 || req->len % 512)
 		return -EINVAL;
 	if (req->off > size || req->len > size - req->off)
-		return req->op == PL_REQ_READ ? -EINVAL : -ENOSPC;
+		return changes(req->op) ? -ENOSPC : -EINVAL;
 	return 0;
 }
 

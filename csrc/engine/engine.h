@@ -24,17 +24,30 @@ enum pl_req_op {
 	PL_REQ_FLUSH, /* everything acknowledged before is durable */
 	PL_REQ_DISCARD, /* reads as zeros afterwards, host space comes back */
 	PL_REQ_WRITE_ZEROES,
+	PL_REQ_STATUS, /* what is data, what is a hole; see pl_req_status */
 };
-#define PL_REQ_OPS 5
+#define PL_REQ_OPS 6
 
 #define PL_REQ_FUA 1u /* this request is durable when it is answered */
-#define PL_REQ_NO_UNMAP 2u /* write zeroes: keep host space allocated */
+#define PL_REQ_NO_UNMAP 2u /* write zeroes: with host space behind them */
+
+/*
+ * The answer to PL_REQ_STATUS, which is in buf: runs of bytes from off on, two
+ * neighbours never alike; fewer than len when max of them do not reach so far.
+ */
+struct pl_req_status {
+	unsigned max, n;
+	struct {
+		uint64_t len;
+		bool hole; /* no host space, and reads as zeros */
+	} run[];
+};
 
 /*
  * One request. off and len in bytes, multiples of 512, inside the disk
  * (otherwise -EINVAL; writes beyond the end -ENOSPC). buf: len bytes, aligned
- * to 512 (4096 for best speed), NULL for ops without data; untouched by the
- * caller until done. done is called from the loop, once, with 0 or -errno.
+ * to 512 (4096 for best speed), a struct pl_req_status for PL_REQ_STATUS, NULL for
+ * ops without data; untouched by the caller until done. done is called from the loop, once, with 0 or -errno.
  */
 struct pl_req {
 	enum pl_req_op op;

@@ -25,6 +25,7 @@ struct pl_attachment {
 	char folder[PATH_MAX]; /* run directory of this attachment */
 	bool read_only;
 	bool loop; /* a loop device, not a visible file */
+	bool bare; /* neither of them */
 	uint32_t sector_size; /* of the loop device */
 	enum pl_on_full on_full; /* at first; later see shared.h */
 };

@@ -38,6 +38,7 @@ struct pl_control_client {
 	struct pl_call *calls;
 	unsigned n_calls;
 	bool closed, in_flight, reading;
+	int fd_in[PL_CONTROL_FDS]; /* for the line they came with; -1 = none */
 };
 
 struct pl_control {
@@ -74,6 +75,48 @@ static void clear(struct text *t)
 	memset(t, 0, sizeof(*t));
 }
 
+/* ---- descriptors ---- */
+
+static void close_fds(int fd[PL_CONTROL_FDS])
+{
+	for (unsigned i = 0; i < PL_CONTROL_FDS; i++) {
+		if (fd[i] >= 0)
+			close(fd[i]);
+		fd[i] = -1;
+	}
+}
+
+static void take_fds(struct pl_control_client *c, struct msghdr *msg)
+{
+	struct cmsghdr *h = CMSG_FIRSTHDR(msg);
+	size_t n;
+
+	if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+		return;
+	close_fds(c->fd_in);
+	n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	memcpy(c->fd_in, CMSG_DATA(h), n * sizeof(int));
+}
+
+/* As recv(); descriptors beyond PL_CONTROL_FDS are closed by the kernel. */
+static ssize_t receive(struct pl_control_client *c, char *buf, size_t size)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int) * PL_CONTROL_FDS)];
+	} control;
+	struct iovec iov = { buf, size };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	ssize_t n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n >= 0)
+		take_fds(c, &msg);
+	return n;
+}
+
 /* ---- clients ---- */
 
 static void free_if_done(struct pl_control_client *c)
@@ -89,6 +132,7 @@ static void free_if_done(struct pl_control_client *c)
 	clear(&c->in);
 	clear(&c->out);
 	clear(&c->sending);
+	close_fds(c->fd_in);
 	close(c->fd);
 	free(c);
 }
@@ -196,6 +240,7 @@ static void end_call(struct pl_call *call, json_t *line)
 	*at = call->next;
 	c->n_calls--;
 	json_decref(call->request);
+	close_fds(call->fd);
 	free(call);
 	free_if_done(c);
 }
@@ -279,6 +324,8 @@ static void take_line(struct pl_control_client *c, const char *line, size_t len)
 	call->id = id;
 	call->op = json_string_value(json_object_get(request, "op"));
 	call->user = c->control->p.user;
+	memcpy(call->fd, c->fd_in, sizeof(call->fd));
+	memset(c->fd_in, -1, sizeof(c->fd_in));
 	call->next = c->calls;
 	c->calls = call;
 	c->n_calls++;
@@ -317,7 +364,7 @@ static void on_input(void *arg)
 
 	c->reading = true;
 	while (!c->closed) {
-		n = recv(c->fd, chunk, sizeof(chunk), MSG_DONTWAIT);
+		n = receive(c, chunk, sizeof(chunk));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
@@ -347,6 +394,7 @@ static void add_client(struct pl_control *control, int fd)
 		return;
 	}
 	c->send_ev.fn = on_sent;
+	memset(c->fd_in, -1, sizeof(c->fd_in));
 	c->control = control;
 	c->fd = fd;
 	c->next = control->clients;

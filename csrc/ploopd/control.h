@@ -22,6 +22,7 @@ struct pl_control_client;
 #define PL_CONTROL_LINE_MAX (64u << 10) /* bytes of a request */
 #define PL_CONTROL_CLIENTS 64u
 #define PL_CONTROL_CALLS 16u /* of one client at a time */
+#define PL_CONTROL_FDS 2u /* descriptors that come with a request */
 #define PL_CONTROL_UNSENT (4u << 20) /* bytes a client may leave unread */
 
 struct pl_call {
@@ -31,6 +32,7 @@ struct pl_call {
 	json_t *id; /* in it; NULL = none */
 	const char *op; /* in it */
 	bool cancelled;
+	int fd[PL_CONTROL_FDS]; /* came with it; -1 = none, or taken */
 	void *user; /* pl_control_params.user */
 };
 

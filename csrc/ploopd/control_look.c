@@ -198,6 +198,7 @@ int pl_op_stats(struct pl_worker *w, struct pl_call *call, json_t **ret,
 		[PL_REQ_FLUSH] = "flush",
 		[PL_REQ_DISCARD] = "discard",
 		[PL_REQ_WRITE_ZEROES] = "writeZeroes",
+		[PL_REQ_STATUS] = "status",
 	};
 	struct pl_engine_stats stats;
 	json_t *one;

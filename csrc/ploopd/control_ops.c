@@ -12,6 +12,7 @@
 #include "export/fuse/fuse_export.h"
 #include "image/image.h"
 #include "ploopd/control_ops.h"
+#include "ploopd/exports.h"
 #include "ploopd/log.h"
 #include "ploopd/shared.h"
 #include "ploopd/sums.h"
@@ -128,7 +129,7 @@ static int op_resize(struct pl_worker *w, struct pl_call *call, json_t **ret,
 		return rc;
 	rc = pl_image_resize(w->image, pl_engine_chain(w->engine), size, err);
 	pl_engine_resume(w->engine);
-	if (rc == 0)
+	if (rc == 0 && w->fuse)
 		pl_fuse_grown(w->fuse);
 	*ret = json_object();
 	pl_call_set_number(*ret, "size", pl_engine_size(w->engine));
@@ -212,6 +213,10 @@ static int op_quit(struct pl_worker *w, struct pl_call *call, json_t **ret,
 		return pl_err_set(err, PL_E_BUSY, EBUSY,
 				  "quit: the device is configured; use ploopd "
 				  "detach");
+	if (!w->closing && pl_exports_clients(w))
+		return pl_err_set(err, PL_E_BUSY, EBUSY,
+				  "quit: %u NBD clients are connected",
+				  pl_exports_clients(w));
 	rc = pl_worker_close(w, err);
 	/* Runs when this call was answered. */
 	pl_worker_end(w);
@@ -236,6 +241,9 @@ static const struct op {
 	{ "map", pl_op_map, 0 },
 	{ "space", pl_op_space, 0 },
 	{ "diff", pl_op_diff, 0 },
+	{ "export", pl_op_export, 0 },
+	{ "exports", pl_op_exports, 0 },
+	{ "unexport", pl_op_unexport, 0 },
 	{ "set", op_set, 0 },
 	{ "snapshot", op_snapshot, EXCLUSIVE | WRITES },
 	{ "resize", op_resize, EXCLUSIVE | WRITES },

@@ -5,16 +5,13 @@
  * already, by an earlier detach, by losetup -d or by a kill.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "ploopd/client.h"
 #include "ploopd/clock.h"
 #include "ploopd/launch.h"
 #include "ploopd/loopdev.h"
@@ -60,70 +57,20 @@ static int remove_device(const struct detach *d)
 
 /* ---- quit ---- */
 
-/* Through the folder's descriptor: a socket's path has 107 characters. */
-static int connect_control(const struct detach *d)
+/* A number that one of the operations tells; 0 when nobody does. */
+static unsigned ask_number(const struct detach *d, const char *request,
+			   const char *member)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	struct timeval limit = { .tv_sec = left_ms(d) / 1000 + 1 };
-	int dir = open(d->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), rc = 0;
+	json_t *j = pl_client_result(d->folder, left_ms(d), request);
+	json_int_t n = json_integer_value(json_object_get(j, member));
 
-	snprintf(addr.sun_path, sizeof(addr.sun_path),
-		 "/proc/self/fd/%d/control", dir);
-	if (dir < 0 || fd < 0 ||
-	    connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		rc = -errno;
-	else if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit,
-			    sizeof(limit)) < 0)
-		rc = -errno;
-	if (dir >= 0)
-		close(dir);
-	if (rc < 0 && fd >= 0)
-		close(fd);
-	return rc < 0 ? rc : fd;
-}
-
-static json_t *receive_line(int fd)
-{
-	char line[4096];
-	size_t len = 0;
-	ssize_t n;
-
-	while (len < sizeof(line) && !memchr(line, '\n', len)) {
-		n = recv(fd, line + len, sizeof(line) - len, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return NULL;
-		len += (size_t)n;
-	}
-	return json_loadb(line, len, JSON_DISABLE_EOF_CHECK, NULL);
-}
-
-/* Requests that wait for room on the host; 0 when nobody says. */
-static unsigned waiting_requests(const struct detach *d)
-{
-	static const char request[] = "{\"id\":1,\"op\":\"stats\"}\n";
-	int fd = connect_control(d);
-	json_int_t n = 0;
-	json_t *j;
-
-	if (fd < 0)
-		return 0;
-	if (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0) {
-		j = receive_line(fd);
-		n = json_integer_value(
-			json_object_get(json_object_get(j, "result"), "full"));
-		json_decref(j);
-	}
-	close(fd);
+	json_decref(j);
 	return (unsigned)n;
 }
 
 /* The answer to quit: 0, -EBUSY, -EAGAIN (no answer), -EIO (d->f is set). */
-static int read_answer(const struct detach *d, int fd)
+static int read_answer(const struct detach *d, json_t *j)
 {
-	json_t *j = receive_line(fd);
 	json_t *error = json_object_get(j, "error");
 	const char *code = json_string_value(json_object_get(error, "code"));
 	const char *text = json_string_value(json_object_get(error, "message"));
@@ -137,19 +84,19 @@ static int read_answer(const struct detach *d, int fd)
 		rc = pl_err_set(&d->f->err, PL_E_IO, EIO,
 				"closing the image failed: %s",
 				text ? text : code);
-	json_decref(j);
 	return rc;
 }
 
 static int ask_to_quit(const struct detach *d)
 {
-	static const char request[] = "{\"id\":1,\"op\":\"quit\"}\n";
-	int fd = connect_control(d), rc = -EAGAIN;
+	int fd = pl_client_connect(d->folder, left_ms(d)), rc;
+	json_t *answer;
 
 	if (fd < 0)
 		return -EAGAIN;
-	if (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0)
-		rc = read_answer(d, fd);
+	answer = pl_client_ask(fd, "{\"id\":1,\"op\":\"quit\"}", NULL);
+	rc = read_answer(d, answer);
+	json_decref(answer);
 	close(fd);
 	return rc;
 }
@@ -233,13 +180,46 @@ static int refuse_full(const struct detach *d, unsigned waiting)
 		       st.directory);
 }
 
+/* ---- NBD ---- */
+
+static int refuse_clients(const struct detach *d, unsigned clients)
+{
+	struct pl_state st = { .directory = "" };
+
+	pl_state_read(d->folder, &st);
+	return pl_hint(d->f,
+		       pl_err_set(&d->f->err, PL_E_MOUNTED, EBUSY,
+				  "%u NBD client%s connected", clients,
+				  clients == 1 ? " is" : "s are"),
+		       "End them, or cut them off: ploop unexport %.200s "
+		       "--force",
+		       st.directory);
+}
+
+/* The names of their sockets stay when the image is gone. */
+static void remove_sockets(json_t *exports)
+{
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(json_object_get(exports, "exports"), i, one) {
+		const char *path =
+			json_string_value(json_object_get(one, "socket"));
+
+		if (path)
+			unlink(path);
+	}
+}
+
 int pl_detach(const char *id, const char *folder, unsigned timeout_ms,
 	      struct pl_failure *f)
 {
+	static const char exports_request[] = "{\"id\":1,\"op\":\"exports\"}";
 	struct detach d = { id, folder, pl_now_ms() + timeout_ms, f };
 	struct pl_loopdev dev;
 	struct pl_state st;
-	unsigned waiting;
+	unsigned waiting, clients;
+	json_t *exports;
 	int rc, quit_rc;
 
 	if (access(folder, F_OK) < 0 && !pl_loopdev_find(id, &dev))
@@ -251,14 +231,22 @@ int pl_detach(const char *id, const char *folder, unsigned timeout_ms,
 			return refuse_stopped(&d, &st);
 		pl_sleep_ms(10);
 	}
-	waiting = waiting_requests(&d);
+	waiting = ask_number(&d, "{\"id\":1,\"op\":\"stats\"}", "full");
 	if (waiting)
 		return refuse_full(&d, waiting);
-	rc = remove_device(&d);
-	if (rc < 0)
+	exports = pl_client_result(folder, left_ms(&d), exports_request);
+	clients = (unsigned)json_integer_value(
+		json_object_get(exports, "clients"));
+	rc = clients ? refuse_clients(&d, clients) : remove_device(&d);
+	if (rc < 0) {
+		json_decref(exports);
 		return rc;
+	}
 	quit_rc = quit(&d);
 	rc = wait_gone(&d);
+	if (rc == 0)
+		remove_sockets(exports);
+	json_decref(exports);
 	return quit_rc == -EBUSY || quit_rc == -EAGAIN ? rc :
 	       quit_rc < 0			       ? quit_rc :
 							 rc;

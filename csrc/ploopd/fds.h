@@ -9,17 +9,21 @@
 #include "base/err.h"
 
 enum pl_fd {
-	PL_FD_FUSE = 3, /* /dev/fuse, mounted, O_NONBLOCK */
+	PL_FD_FUSE = 3, /* /dev/fuse, mounted, O_NONBLOCK; /dev/null = none */
 	PL_FD_CONTROL, /* listening unix socket, O_NONBLOCK */
 	PL_FD_PENDING, /* memfd of PL_PENDING_SIZE */
 	PL_FD_SESSION, /* memfd of struct pl_fuse_session */
 	PL_FD_IMAGE_LOCK, /* holds the image's lock */
 	PL_FD_KEEPER_LOCK, /* keeper.pid: one of us lives */
+	PL_FD_VAULT_IN, /* socket pair; what is sent into it ... */
+	PL_FD_VAULT_OUT, /* ... waits here: see vault.h */
 	PL_FD_READY, /* the worker says here how its start went */
 	PL_FD_DRAIN, /* closed when the worker's last I/O has ended */
 	PL_FD_END
 };
 #define PL_FD_COUNT (PL_FD_END - PL_FD_FUSE)
+/* The first of them outlive workers: a new keeper duplicates these. */
+#define PL_FD_KEPT (PL_FD_READY - PL_FD_FUSE)
 
 /* In a fresh child: puts from[i] at PL_FD_FUSE + i, closes everything else
  * above stderr. -errno when a number can't be had. */

@@ -49,9 +49,10 @@ static int read_program(const struct keeper *k, char path[PATH_MAX])
 /* The descriptors that travel; the launch socket is closed by then. */
 static void set_cloexec(const struct keeper *k, bool on)
 {
-	const int fds[] = { k->fd.fuse,	   k->fd.control,    k->fd.pending,
-			    k->fd.session, k->fd.image_lock, k->fd.keeper_lock,
-			    k->ready_fd,   k->drain_fd };
+	const int fds[] = { k->fd.fuse,	    k->fd.control,    k->fd.pending,
+			    k->fd.session,  k->fd.image_lock, k->fd.keeper_lock,
+			    k->fd.vault_in, k->fd.vault_out,  k->ready_fd,
+			    k->drain_fd };
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
@@ -135,7 +136,8 @@ int pl_keeper_resume(int argc, char **argv)
 	static struct keeper k = {
 		.att = &att,
 		.fd = { PL_FD_FUSE, PL_FD_CONTROL, PL_FD_PENDING, PL_FD_SESSION,
-			PL_FD_IMAGE_LOCK, PL_FD_KEEPER_LOCK, -1 },
+			PL_FD_IMAGE_LOCK, PL_FD_KEEPER_LOCK, PL_FD_VAULT_IN,
+			PL_FD_VAULT_OUT, -1 },
 		.signal_fd = -1,
 		.pidfd = -1,
 		.was_ready = true,
@@ -165,10 +167,11 @@ int pl_keeper_resume(int argc, char **argv)
 
 static int duplicate_all(int pidfd, struct pl_keeper_fds *fd)
 {
-	int *const to[] = { &fd->fuse,	  &fd->control,	   &fd->pending,
-			    &fd->session, &fd->image_lock, &fd->keeper_lock };
+	int *const to[] = { &fd->fuse,	   &fd->control,    &fd->pending,
+			    &fd->session,  &fd->image_lock, &fd->keeper_lock,
+			    &fd->vault_in, &fd->vault_out };
 
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < PL_FD_KEPT; i++) {
 		*to[i] =
 			(int)syscall(SYS_pidfd_getfd, pidfd, PL_FD_FUSE + i, 0);
 		if (*to[i] < 0)

@@ -70,9 +70,10 @@ static void close_fd(int *fd)
 static void exec_worker(struct keeper *k, int ready_w, int drain_w)
 {
 	const int from[PL_FD_COUNT] = {
-		k->fd.fuse,    k->fd.control,	 k->fd.pending,
-		k->fd.session, k->fd.image_lock, k->fd.keeper_lock,
-		ready_w,       drain_w,
+		k->fd.fuse,	k->fd.control,	  k->fd.pending,
+		k->fd.session,	k->fd.image_lock, k->fd.keeper_lock,
+		k->fd.vault_in, k->fd.vault_out,  ready_w,
+		drain_w,
 	};
 	const char *const argv[] = {
 		"ploopd",	"worker",   k->att->directory,

@@ -16,10 +16,11 @@
 
 /* What a running keeper hands to a newer program: descriptors, shared memory,
  * arguments of "ploopd keeper", state.json. */
-#define PL_HANDOVER 1
+#define PL_HANDOVER 2
 
 struct pl_keeper_fds {
 	int fuse, control, pending, session, image_lock, keeper_lock;
+	int vault_in, vault_out;
 	int launch;
 };
 

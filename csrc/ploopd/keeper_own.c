@@ -41,6 +41,7 @@ static int own_descriptors(struct keeper *k)
 	int *const mine[] = { &k->fd.fuse,	 &k->fd.control,
 			      &k->fd.pending,	 &k->fd.session,
 			      &k->fd.image_lock, &k->fd.keeper_lock,
+			      &k->fd.vault_in,	 &k->fd.vault_out,
 			      &k->fd.launch,	 &k->ready_fd,
 			      &k->drain_fd };
 	const int n = sizeof(mine) / sizeof(mine[0]);

@@ -34,6 +34,7 @@
 #include "ploopd/openimage.h"
 #include "ploopd/rundir.h"
 #include "ploopd/shared.h"
+#include "ploopd/vault.h"
 
 #define START_MS 60000u /* for a worker to open the image */
 #define END_MS 10000u /* for a failed start to be taken down */
@@ -73,22 +74,40 @@ static int listen_control(struct launch *l)
 
 static int make_memory(struct launch *l)
 {
+	int rc;
+
 	l->fd.pending =
 		pl_fds_memory("ploop-pending", PL_PENDING_SIZE, &l->f.err);
 	if (l->fd.pending < 0)
 		return l->fd.pending;
 	l->fd.session = pl_fds_memory("ploop-session", sizeof(struct pl_shared),
 				      &l->f.err);
-	return l->fd.session < 0 ? l->fd.session : 0;
+	if (l->fd.session < 0)
+		return l->fd.session;
+	rc = pl_vault_new(&l->fd.vault_in, &l->fd.vault_out);
+	return rc < 0 ? pl_err_sys(&l->f.err, rc, "vault") : 0;
+}
+
+/* In the place of /dev/fuse. */
+static int open_nothing(struct launch *l)
+{
+	l->fd.fuse = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (l->fd.fuse < 0)
+		return pl_err_sys(&l->f.err, -errno, "/dev/null");
+	return 0;
 }
 
 static int make_parts(struct launch *l)
 {
 	char name[PL_LOOP_NAME];
-	int pair[2], rc = pl_fuse_device_open(&l->fd.fuse, &l->f);
+	int pair[2], rc;
 
 	pl_attachment_name(l->att.id, name);
-	if (rc == 0)
+	if (l->att.bare)
+		rc = open_nothing(l);
+	else
+		rc = pl_fuse_device_open(&l->fd.fuse, &l->f);
+	if (rc == 0 && !l->att.bare)
 		rc = pl_fuse_mount(l->fd.fuse, name, &l->mount_fd, &l->f);
 	if (rc == 0)
 		rc = make_memory(l);
@@ -311,7 +330,9 @@ static int launch(struct launch *l)
 	if (rc < 0)
 		return rc;
 	memcpy(ready, l->ready, sizeof(ready));
-	rc = l->att.loop ? make_device(l) : show_file(l);
+	rc = l->att.bare ? announce(l) :
+	     l->att.loop ? make_device(l) :
+			   show_file(l);
 	if (rc == 0)
 		rc = wait_message(l, 'A', START_MS);
 	memcpy(l->ready, ready, sizeof(ready));
@@ -382,7 +403,7 @@ static int report(struct launch *l)
 	json_object_set(j, "size", json_object_get(ready, "size"));
 	json_object_set(j, "blockSize", json_object_get(ready, "blockSize"));
 	json_object_set_new(j, "readOnly", json_boolean(l->att.read_only));
-	if (!l->att.loop &&
+	if (!l->att.loop && !l->att.bare &&
 	    pl_rundir_file(file, l->att.folder, "mnt/disk") == 0)
 		set_text(j, "file", file);
 	text = json_dumps(j, JSON_COMPACT);

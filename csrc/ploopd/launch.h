@@ -10,6 +10,7 @@ struct pl_attach_options {
 	const char *snapshot; /* id, prefix or name; NULL = the top */
 	const char *run_dir; /* NULL = the default */
 	bool read_only, loop;
+	bool bare; /* neither a device nor a file: for exports */
 	uint32_t sector_size;
 	enum pl_on_full on_full;
 };

@@ -8,15 +8,21 @@
 #include "ploopd/keeper.h"
 #include "ploopd/launch.h"
 #include "ploopd/manage.h"
+#include "ploopd/offer.h"
 #include "ploopd/worker.h"
 
 static const char usage[] =
 	"Usage: ploopd attach IMAGE-DIR [--read-only] [--snapshot ID]\n"
-	"                     [--sector-size 512|4096] [--no-loop]\n"
+	"                     [--sector-size 512|4096] [--no-loop | --no-device]\n"
 	"                     [--on-full pause|error] [--run-dir DIR]\n"
 	"       ploopd detach ATTACHMENT [--timeout-ms N] [--run-dir DIR]\n"
 	"       ploopd recover ATTACHMENT [--timeout-ms N] [--run-dir DIR]\n"
 	"       ploopd upgrade ATTACHMENT [--timeout-ms N] [--run-dir DIR]\n"
+	"       ploopd export ATTACHMENT --name NAME\n"
+	"                     --socket PATH | --listen ADDR[:PORT]\n"
+	"                     [--read-only] [--description TEXT]\n"
+	"                     [--tls DIR [--tls-verify-peer]]\n"
+	"                     [--insecure-plain] [--idle-ms N] [--run-dir DIR]\n"
 	"       ploopd --version | --help\n"
 	"\n"
 	"Serves a ploop image as a block device. Prints one line of JSON.\n"
@@ -26,6 +32,7 @@ static const char usage[] =
 	"  --snapshot ID   the device shows a snapshot (id, prefix or name)\n"
 	"  --sector-size   of the loop device in bytes; default 512\n"
 	"  --no-loop       no loop device: a file in the run directory instead\n"
+	"  --no-device     neither of them: for exports\n"
 	"  --on-full WHAT  when the host is full: writes wait (pause, the\n"
 	"                  default), or fail (error)\n"
 	"  --run-dir DIR   default: $PLOOP_RUN_DIR, or /run/ploop\n"
@@ -49,6 +56,7 @@ static const struct option options[] = {
 	{ "snapshot", required_argument, NULL, 's' },
 	{ "sector-size", required_argument, NULL, 'b' },
 	{ "no-loop", no_argument, NULL, 'n' },
+	{ "no-device", no_argument, NULL, 'x' },
 	{ "on-full", required_argument, NULL, 'f' },
 	{ "run-dir", required_argument, NULL, 'd' },
 	{ "timeout-ms", required_argument, NULL, 't' },
@@ -83,6 +91,8 @@ static int parse(int argc, char **argv, bool attach, struct arguments *a)
 			a->attach.sector_size = (uint32_t)atoi(optarg);
 		else if (c == 'n')
 			a->attach.loop = false;
+		else if (c == 'x')
+			a->attach.bare = true;
 		else if (c == 'f' &&
 			 pl_on_full_parse(optarg, &a->attach.on_full) < 0)
 			return bad_usage("--on-full must be pause or error",
@@ -125,10 +135,13 @@ int main(int argc, char **argv)
 		return pl_worker_main(argc, argv);
 	if (!strcmp(command, "keeper"))
 		return pl_keeper_resume(argc, argv);
+	if (!strcmp(command, "export"))
+		return pl_offer_main(argc, argv);
 	if (!attach && !is_management(command) &&
 	    strcmp(command, "detach") != 0)
-		return bad_usage("expected attach, detach, recover or upgrade",
-				 argc > 1 ? command : NULL);
+		return bad_usage(
+			"expected attach, detach, export, recover or upgrade",
+			argc > 1 ? command : NULL);
 	status = parse(argc - 1, argv + 1, attach, &a);
 	if (status != 0)
 		return status;

@@ -251,6 +251,7 @@ int pl_open_for_attach(const struct pl_attach_options *opt,
 			 opt->directory);
 	att->read_only = opt->read_only || opt->snapshot;
 	att->loop = opt->loop;
+	att->bare = opt->bare;
 	att->sector_size = opt->sector_size;
 	att->on_full = opt->on_full;
 	rc = pl_rundir_path(opt->run_dir, run_dir, f);

@@ -22,6 +22,8 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/loop.h"
@@ -31,6 +33,7 @@
 #include "layer/layer.h"
 #include "ploopd/clock.h"
 #include "ploopd/control.h"
+#include "ploopd/exports.h"
 #include "ploopd/fds.h"
 #include "ploopd/log.h"
 #include "ploopd/rundir.h"
@@ -49,7 +52,7 @@ static void wait_idle(struct pl_worker *w)
 {
 	while (w->running)
 		pl_waitq_wait(&w->waiting);
-	while (pl_fuse_inflight(w->fuse))
+	while (pl_fuse_inflight(w->fuse) || pl_exports_clients(w))
 		pl_loop_sleep_ms(w->loop, 1);
 }
 
@@ -63,6 +66,7 @@ int pl_worker_close(struct pl_worker *w, struct pl_err *err)
 	} else {
 		w->closing = true;
 		pl_fuse_stop(w->fuse);
+		pl_exports_stop(w);
 		pl_control_cancel_all(w->control);
 		wait_idle(w);
 		pl_engine_close(w->engine, &w->close_err);
@@ -115,8 +119,11 @@ static void hand_over(void *arg)
 
 	w->closing = w->replaced = true;
 	pl_fuse_stop(w->fuse);
+	pl_exports_stop(w);
 	pl_control_cancel_all(w->control);
-	for (unsigned ms = 0; w->running || pl_fuse_inflight(w->fuse); ms++) {
+	for (unsigned ms = 0;
+	     w->running || pl_fuse_inflight(w->fuse) || pl_exports_clients(w);
+	     ms++) {
 		if (ms == HANDOVER_MS) {
 			pl_log("hand-over: requests under way are left to the "
 			       "next worker");
@@ -143,7 +150,7 @@ static void on_signal(void *arg)
 		if (info.ssi_signo == SIGUSR2) {
 			if (pl_co_start(hand_over, w) < 0)
 				_exit(PL_EXIT_REPLACED);
-		} else if (pl_fuse_in_use(w->fuse))
+		} else if (pl_fuse_in_use(w->fuse) || pl_exports_clients(w))
 			pl_log("SIGTERM ignored: the device is in use; use "
 			       "ploopd detach %s",
 			       w->att.id);
@@ -189,6 +196,15 @@ static int open_image(struct pl_worker *w, struct pl_err *err)
 	return rc;
 }
 
+/* /dev/null in the place of /dev/fuse: no device is wanted. */
+static bool is_null(int fd)
+{
+	struct stat sb;
+
+	return fstat(fd, &sb) == 0 && S_ISCHR(sb.st_mode) &&
+	       sb.st_rdev == makedev(1, 3);
+}
+
 static int open_exports(struct pl_worker *w, struct pl_err *err)
 {
 	struct pl_fuse_params fuse = {
@@ -213,8 +229,9 @@ static int open_exports(struct pl_worker *w, struct pl_err *err)
 	pl_attachment_name(w->att.id, w->name);
 	rc = pl_control_new(&w->control, &control, err);
 	if (rc == 0)
-		rc = pl_fuse_new(&w->fuse, &fuse, err);
-	return rc;
+		rc = is_null(PL_FD_FUSE) ? 0 :
+					   pl_fuse_new(&w->fuse, &fuse, err);
+	return rc == 0 ? pl_exports_new(w, err) : rc;
 }
 
 /* What must be there before the image is opened. */

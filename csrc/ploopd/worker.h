@@ -13,6 +13,7 @@ struct pl_chain;
 struct pl_control;
 struct pl_dir;
 struct pl_engine;
+struct pl_exports;
 struct pl_fuse;
 struct pl_shared;
 struct pl_loop;
@@ -27,7 +28,8 @@ struct pl_worker {
 	struct pl_image *image;
 	struct pl_pending *pending;
 	struct pl_engine *engine;
-	struct pl_fuse *fuse;
+	struct pl_fuse *fuse; /* NULL: NBD exports alone */
+	struct pl_exports *exports;
 	struct pl_control *control;
 	struct pl_shared *shared;
 	int signal_fd;

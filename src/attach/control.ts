@@ -5,58 +5,9 @@
 import type { Socket } from 'node:net';
 
 import { isErrorCode, PloopError } from '../errors.js';
-import type { NativeCompactResult, NativeDiff, NativeExtent, NativeLayerUsage } from '../native/index.js';
-import type { Attachment, OnFull } from './attachments.js';
+import type { Attachment } from './attachments.js';
+import type { ControlOperation, ControlOperations } from './control-operations.js';
 import { connectControl, logHint } from './connect.js';
-
-interface OperationStats {
-  requests: number;
-  bytes: number;
-  errors: number;
-  ns: number;
-}
-
-interface FullHost {
-  onFull: OnFull;
-  /** Requests that wait for room on the host. */
-  full: number;
-  fullEvents: number;
-  fullSince: string | null;
-}
-
-/** op → [arguments, result] */
-export interface ControlOperations {
-  ping: [Record<string, never>, Record<string, never>];
-  info: [
-    Record<string, never>,
-    {
-      image: string;
-      snapshot: string | null;
-      readOnly: boolean;
-      size: number;
-      blockSize: number;
-      top: string;
-      layers: ({ id: string; parent: string | null } & NativeLayerUsage)[];
-      pid: number;
-      version: string;
-    } & FullHost,
-  ];
-  stats: [
-    Record<string, never>,
-    Record<'read' | 'write' | 'flush' | 'discard' | 'writeZeroes', OperationStats> & { inflight: number; inflightMax: number } & FullHost,
-  ];
-  flush: [Record<string, never>, Record<string, never>];
-  set: [{ onFull: OnFull }, { onFull: OnFull }];
-  snapshot: [{ name?: string; description?: string }, { id: string; pausedUs: number }];
-  resize: [{ size: number }, { size: number }];
-  compact: [Record<string, never>, NativeCompactResult];
-  map: [{ offset?: number; length?: number; limit?: number }, { extents: NativeExtent[]; next: number | null }];
-  space: [{ first?: number }, { blockSize: number; size: number; pages: { page: number; masks: string }[]; next: number | null }];
-  diff: [{ from?: string; to?: string; offset?: number; length?: number; limit?: number; compare?: boolean }, NativeDiff];
-  quit: [Record<string, never>, Record<string, never>];
-}
-
-export type ControlOperation = keyof ControlOperations;
 
 export interface RequestOptions {
   signal?: AbortSignal | undefined;

@@ -31,6 +31,8 @@ export interface AttachOptions extends RunDirectoryOption {
   sectorSizeBytes?: 512 | 4096 | undefined;
   /** false: the daemon alone, without a loop device. */
   loop?: boolean | undefined;
+  /** false: without a file of the disk as well: for exports alone. */
+  file?: boolean | undefined;
   /** What writes do while the host's file system is full: wait for room (the default), or fail. */
   onFull?: OnFull | undefined;
   signal?: AbortSignal | undefined;
@@ -39,11 +41,11 @@ export interface AttachOptions extends RunDirectoryOption {
 /** Starts the image's ploopd and returns when its device is usable. */
 export async function attachImage(dir: string, options: AttachOptions = {}): Promise<AttachResult> {
   checkPath('attach: dir', dir);
-  checkOptions('attach', options, ['runDir', 'readOnly', 'snapshot', 'sectorSizeBytes', 'loop', 'onFull', 'signal']);
+  checkOptions('attach', options, ['runDir', 'readOnly', 'snapshot', 'sectorSizeBytes', 'loop', 'file', 'onFull', 'signal']);
   const args = ['attach', resolve(dir), '--run-dir', runDirectory(options)];
   if (options.readOnly) args.push('--read-only');
   if (options.snapshot !== undefined) args.push('--snapshot', options.snapshot);
-  if (options.loop === false) args.push('--no-loop');
+  if (options.loop === false) args.push(options.file === false ? '--no-device' : '--no-loop');
   if (options.sectorSizeBytes !== undefined) args.push('--sector-size', String(options.sectorSizeBytes));
   if (options.onFull !== undefined) args.push('--on-full', options.onFull);
   const attached = await startDaemon(dir, args, options);
@@ -155,7 +157,8 @@ function manage(command: string, { attachment }: Pick<Attachment, 'attachment'>,
   return ploopd([command, attachment, '--run-dir', runDirectory(options), '--timeout-ms', String(options.timeoutMs ?? 30_000)]);
 }
 
-async function ploopd<T>(args: readonly string[]): Promise<T> {
+/** Runs one command of the daemon's program. */
+export async function ploopd<T>(args: readonly string[]): Promise<T> {
   const { stdout, stderr, exitCode } = await run(nativeFile('ploopd'), args, { accept: 'any' });
   const line = stdout.trim().split('\n').at(-1) ?? '';
   let reply: { ok?: boolean; result?: T; error?: { code?: string; message?: string; hint?: string } };

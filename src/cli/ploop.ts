@@ -7,6 +7,8 @@ import { compactCommand } from './ploop/compact.js';
 import { createCommand } from './ploop/create.js';
 import { detachCommand } from './ploop/detach.js';
 import { diffCommand } from './ploop/diff.js';
+import { exportCommand } from './ploop/export.js';
+import { exportsCommand } from './ploop/exports.js';
 import { infoCommand } from './ploop/info.js';
 import { listCommand } from './ploop/list.js';
 import { mapCommand } from './ploop/map.js';
@@ -22,6 +24,7 @@ import { snapshotListCommand } from './ploop/snapshot-list.js';
 import { snapshotSwitchCommand } from './ploop/snapshot-switch.js';
 import { statCommand } from './ploop/stat.js';
 import { umountCommand } from './ploop/umount.js';
+import { unexportCommand } from './ploop/unexport.js';
 import { upgradeCommand } from './ploop/upgrade.js';
 import { runProgram } from './program.js';
 
@@ -40,6 +43,9 @@ export const ploopProgram: Program = {
     umountCommand,
     attachCommand,
     detachCommand,
+    exportCommand,
+    exportsCommand,
+    unexportCommand,
     setCommand,
     recoverCommand,
     upgradeCommand,

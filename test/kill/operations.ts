@@ -6,7 +6,8 @@ import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { findAttachment } from '../../src/attach/attachments.js';
-import { control, type ControlOperation } from '../../src/attach/control.js';
+import { control } from '../../src/attach/control.js';
+import type { ControlOperation } from '../../src/attach/control-operations.js';
 import { attachImage, detachAttachment } from '../../src/attach/ploopd.js';
 import { PloopError } from '../../src/errors.js';
 import { run } from '../../src/exec/run.js';

@@ -249,7 +249,7 @@ fail:
 
 bool pl_fuse_in_use(const struct pl_fuse *f)
 {
-	for (unsigned i = 0; i < PL_FUSE_HANDLES; i++)
+	for (unsigned i = 0; f && i < PL_FUSE_HANDLES; i++)
 		if (f->p.session->handles[i])
 			return true;
 	return false;
@@ -257,12 +257,13 @@ bool pl_fuse_in_use(const struct pl_fuse *f)
 
 unsigned pl_fuse_inflight(const struct pl_fuse *f)
 {
-	return f->inflight;
+	return f ? f->inflight : 0;
 }
 
 void pl_fuse_stop(struct pl_fuse *f)
 {
-	pl_fuse_take_no_more(f);
+	if (f)
+		pl_fuse_take_no_more(f);
 }
 
 void pl_fuse_free(struct pl_fuse *f)

@@ -33,6 +33,7 @@ struct pl_fuse_session {
 	uint64_t inflight[PL_FUSE_SLOTS]; /* `unique`s; 0 = free */
 };
 
+/* The functions that look at a fuse export or stop it accept NULL: none. */
 struct pl_fuse_params {
 	struct pl_loop *loop;
 	struct pl_engine *engine;

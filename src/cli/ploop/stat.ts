@@ -2,7 +2,8 @@
 // `ploop stat`: what an image costs and could give back, and what its device is doing; once, or again and again.
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { control, type ControlOperations } from '../../attach/control.js';
+import { control } from '../../attach/control.js';
+import type { ControlOperations } from '../../attach/control-operations.js';
 import { PloopError } from '../../errors.js';
 import { measureSpace, servingAttachment, type ImageSpace } from '../../filesystem/space/measure.js';
 import { formatSize } from '../../units.js';

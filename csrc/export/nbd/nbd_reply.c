@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers: their heads, and the coroutine that sends them, in the order in
+ * which they were ready. What is ready at the same time goes out together.
+ *
+ * When nothing can be sent any more the answers are thrown away, and the
+ * connection ends as soon as the engine has answered everything.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "export/nbd/nbd_int.h"
+
+#define BATCH_BYTES (512u << 10)
+
+/* ---- heads ---- */
+
+static uint32_t wire_error(int error)
+{
+	switch (error) {
+	case 0:
+		return 0;
+	case -EPERM:
+	case -EROFS:
+		return NBD_EPERM;
+	case -ENOMEM:
+		return NBD_ENOMEM;
+	case -EINVAL:
+		return NBD_EINVAL;
+	case -ENOSPC:
+	case -EDQUOT:
+	case -EFBIG:
+		return NBD_ENOSPC;
+	case -EOVERFLOW:
+		return NBD_EOVERFLOW;
+	case -EOPNOTSUPP:
+		return NBD_ENOTSUP;
+	case -ESHUTDOWN:
+		return NBD_ESHUTDOWN;
+	default:
+		return NBD_EIO;
+	}
+}
+
+static void simple_head(struct nbd_req *r, uint32_t error)
+{
+	uint8_t *p = nbd_put32(r->head, NBD_SIMPLE_REPLY_MAGIC);
+
+	p = nbd_put32(p, error);
+	p = nbd_put64(p, r->cookie);
+	r->n_head = (size_t)(p - r->head);
+}
+
+static uint8_t *chunk_head(struct nbd_req *r, unsigned type, size_t len)
+{
+	uint8_t *p = nbd_put32(r->head, NBD_STRUCTURED_REPLY_MAGIC);
+
+	p = nbd_put16(p, NBD_REPLY_FLAG_DONE);
+	p = nbd_put16(p, type);
+	p = nbd_put64(p, r->cookie);
+	return nbd_put32(p, (uint32_t)len);
+}
+
+static void structured_head(struct nbd_req *r, uint32_t error)
+{
+	uint8_t *p = r->head;
+
+	if (error) {
+		p = chunk_head(r, NBD_REPLY_TYPE_ERROR, 6);
+		p = nbd_put32(p, error);
+		p = nbd_put16(p, 0); /* the number says it all */
+	} else if (r->type == NBD_CMD_READ) {
+		p = chunk_head(r, NBD_REPLY_TYPE_OFFSET_DATA, 8 + r->n_data);
+		p = nbd_put64(p, r->off);
+	} else if (r->type != NBD_CMD_BLOCK_STATUS) {
+		p = chunk_head(r, NBD_REPLY_TYPE_NONE, 0);
+	}
+	r->n_head = (size_t)(p - r->head);
+}
+
+void nbd_answer(struct nbd_req *r, int error)
+{
+	struct nbd_conn *c = r->conn;
+
+	if (error < 0)
+		r->n_data = 0;
+	else if (r->type == NBD_CMD_READ)
+		r->n_data = r->len;
+	if (c->structured)
+		structured_head(r, wire_error(error));
+	else
+		simple_head(r, wire_error(error));
+	if (r->n_data == 0 && r->charged) {
+		/* The data are done with: room for the next request. */
+		nbd_share_put(c, r->data, r->charged);
+		r->data = NULL;
+		r->charged = 0;
+	}
+	r->next = NULL;
+	*c->answers_tail = r;
+	c->answers_tail = &r->next;
+	pl_waitq_wake_all(&c->to_send);
+}
+
+void nbd_req_free(struct nbd_req *r)
+{
+	struct nbd_conn *c = r->conn;
+
+	nbd_share_put(c, r->data, r->charged);
+	c->inflight--;
+	free(r);
+	pl_waitq_wake_all(&c->room);
+	if (c->inflight == 0)
+		pl_waitq_wake_all(&c->drained);
+}
+
+/* ---- the sender ---- */
+
+static struct nbd_req *take_answer(struct nbd_conn *c)
+{
+	struct nbd_req *r = c->answers;
+
+	c->answers = r->next;
+	if (!c->answers)
+		c->answers_tail = &c->answers;
+	return r;
+}
+
+/* What is ready now, as far as it fits; the requests are linked to *ret. */
+static unsigned gather(struct nbd_conn *c, struct iovec *iov,
+		       struct nbd_req **ret, size_t *ret_bytes)
+{
+	unsigned n = 0;
+	struct nbd_req *r;
+
+	*ret_bytes = 0;
+	*ret = NULL;
+	while (c->answers && n + 2 <= NBD_IOV && *ret_bytes < BATCH_BYTES) {
+		r = take_answer(c);
+		if (r->n_head)
+			iov[n++] = (struct iovec){ r->head, r->n_head };
+		if (r->n_data)
+			iov[n++] = (struct iovec){ (void *)(uintptr_t)r->begin,
+						   r->n_data };
+		*ret_bytes += r->n_head + r->n_data;
+		r->next = *ret;
+		*ret = r;
+	}
+	return n;
+}
+
+static void send_answers(struct nbd_conn *c)
+{
+	struct iovec iov[NBD_IOV];
+	struct nbd_req *sent, *next;
+	size_t bytes;
+	unsigned n = gather(c, iov, &sent, &bytes);
+
+	if (!c->broken) {
+		nbd_send_within(c, c->nbd->stopping ?
+					   NBD_CUT_MS :
+					   NBD_STALL_MS + bytes / NBD_SLOWEST);
+		if (nbd_send(c, iov, n) < 0) {
+			c->broken = true;
+			shutdown(c->fd, SHUT_RDWR);
+		}
+		nbd_send_within(c, 0);
+	}
+	for (; sent; sent = next) {
+		next = sent->next;
+		nbd_req_free(sent);
+	}
+}
+
+static void sender(void *arg)
+{
+	struct nbd_conn *c = arg;
+
+	while (c->answers || !c->sender_ends) {
+		if (c->answers)
+			send_answers(c);
+		else
+			pl_waitq_wait(&c->to_send);
+	}
+	c->sending = false;
+	pl_waitq_wake_all(&c->drained);
+}
+
+int nbd_sender_start(struct nbd_conn *c)
+{
+	int rc = pl_co_start(sender, c);
+
+	c->sending = rc == 0;
+	return rc;
+}
+
+void nbd_sender_end(struct nbd_conn *c)
+{
+	while (c->inflight)
+		pl_waitq_wait(&c->drained);
+	c->sender_ends = true;
+	pl_waitq_wake_all(&c->to_send);
+	while (c->sending)
+		pl_waitq_wait(&c->drained);
+}

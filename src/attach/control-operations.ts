@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operations of a control socket: what each takes and gives (docs/control.md).
+
+import type { NativeCompactResult, NativeDiff, NativeExtent, NativeLayerUsage } from '../native/index.js';
+import type { OnFull } from './attachments.js';
+
+interface OperationStats {
+  requests: number;
+  bytes: number;
+  errors: number;
+  ns: number;
+}
+
+interface FullHost {
+  onFull: OnFull;
+  /** Requests that wait for room on the host. */
+  full: number;
+  fullEvents: number;
+  fullSince: string | null;
+}
+
+/** op → [arguments, result] */
+export interface ControlOperations {
+  ping: [Record<string, never>, Record<string, never>];
+  info: [
+    Record<string, never>,
+    {
+      image: string;
+      snapshot: string | null;
+      readOnly: boolean;
+      size: number;
+      blockSize: number;
+      top: string;
+      layers: ({ id: string; parent: string | null } & NativeLayerUsage)[];
+      pid: number;
+      version: string;
+    } & FullHost,
+  ];
+  stats: [
+    Record<string, never>,
+    Record<'read' | 'write' | 'flush' | 'discard' | 'writeZeroes' | 'status', OperationStats> & {
+      inflight: number;
+      inflightMax: number;
+    } & FullHost,
+  ];
+  flush: [Record<string, never>, Record<string, never>];
+  set: [{ onFull: OnFull }, { onFull: OnFull }];
+  snapshot: [{ name?: string; description?: string }, { id: string; pausedUs: number }];
+  resize: [{ size: number }, { size: number }];
+  compact: [Record<string, never>, NativeCompactResult];
+  map: [{ offset?: number; length?: number; limit?: number }, { extents: NativeExtent[]; next: number | null }];
+  space: [{ first?: number }, { blockSize: number; size: number; pages: { page: number; masks: string }[]; next: number | null }];
+  diff: [{ from?: string; to?: string; offset?: number; length?: number; limit?: number; compare?: boolean }, NativeDiff];
+  exports: [Record<string, never>, { exports: NbdExport[]; clients: number; device: boolean }];
+  unexport: [{ name: string; force?: boolean }, NbdExport];
+  quit: [Record<string, never>, Record<string, never>];
+}
+
+/** What an export is, as the worker tells it (docs/nbd.md). */
+export interface NbdExport {
+  name: string;
+  description: string | null;
+  /** Of a unix socket. */
+  socket: string | null;
+  /** Of a TCP socket: "192.0.2.1:10809". */
+  address: string | null;
+  uri: string;
+  tls: boolean;
+  tlsDirectory: string | null;
+  verifyPeer: boolean;
+  readOnly: boolean;
+  /** A client without a request is cut off after this long; 0 = never. */
+  idleMs: number;
+  /** Connected now. */
+  clients: number;
+}
+
+export type ControlOperation = keyof ControlOperations;
