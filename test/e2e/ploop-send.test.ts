@@ -119,7 +119,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('ploop send and receive', () => {
     await check(dst);
   });
 
-  it('refuse damage with its place, and leave nothing under the final name', async () => {
+  it('refuse damage with its place, and leave nothing under the final name (STR-052)', async () => {
     const disk = await attached();
     await write(disk, 0, noise(2 * MIB, 7));
     await ploop('snapshot', src);

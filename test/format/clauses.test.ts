@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The clauses of docs/format.md: each has one id, each id is cited by the title of a test, and no test or comment cites another.
+// The clauses of docs/format.md and docs/stream.md: each has one id, each id is cited by the title of a test, and no test or comment cites another.
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 
 import { trackedFiles } from '../helpers/tree.js';
 
-const ID = /FMT-\d{3}/g;
-const document = readFileSync('docs/format.md', 'utf8');
-const clauses = [...document.matchAll(/^- \*\*(FMT-\d{3})\*\* /gm)].map(([, id = '']) => id);
-
-function citedIn(text: string): string[] {
-  return [...text.matchAll(ID)].map(([id]) => id);
-}
+/** The pages whose clauses bind, with the prefix of their ids and how many there are at least. */
+const DOCUMENTS = [
+  ['docs/format.md', 'FMT', 80],
+  ['docs/stream.md', 'STR', 20],
+] as const;
 
 /** pl_test("title" "of several parts") and it('title', ...), it.each(...)('title', ...). */
 function titles(file: string): string[] {
@@ -21,16 +19,21 @@ function titles(file: string): string[] {
 }
 
 const testFiles = trackedFiles('test').filter((file) => /(_test\.c|\.test\.ts)$/.test(file));
-const cited = new Set(testFiles.flatMap(titles).flatMap(citedIn));
+const allTitles = testFiles.flatMap(titles);
 
-describe('docs/format.md', () => {
+describe.each(DOCUMENTS)('%s', (path, prefix, least) => {
+  const document = readFileSync(path, 'utf8');
+  const clauses = [...document.matchAll(new RegExp(`^- \\*\\*(${prefix}-\\d{3})\\*\\* `, 'gm'))].map(([, id = '']) => id);
+  const citedIn = (text: string): string[] => [...text.matchAll(new RegExp(`${prefix}-\\d{3}`, 'g'))].map(([id]) => id);
+  const cited = new Set(allTitles.flatMap(citedIn));
+
   it('has its clauses in order, each once', () => {
-    expect(clauses.length).toBeGreaterThan(80);
+    expect(clauses.length).toBeGreaterThan(least);
     expect(clauses).toEqual([...new Set(clauses)].toSorted());
   });
 
   it('names no clause that it does not have', () => {
-    const named = citedIn(document.replaceAll(/FMT-\d{3}(?= ff\.)/g, ''));
+    const named = citedIn(document.replaceAll(new RegExp(`${prefix}-\\d{3}(?= ff\\.)`, 'g'), ''));
     expect(named.filter((id) => !clauses.includes(id))).toEqual([]);
   });
 
