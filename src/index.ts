@@ -45,6 +45,7 @@ export { type ResizedImage, resizeImage, type ResizeImageOptions } from './files
 export { type ConsistentSnapshot, consistentSnapshot } from './filesystem/image/snapshot.js';
 export { type UnmountedImage, unmountImage, type UnmountImageOptions } from './filesystem/image/unmount.js';
 export { imageFileSystem, type ImageFileSystem } from './filesystem/image/usage.js';
+export { packFileSystem, type PackEstimate, type PackOptions, type PackResult } from './filesystem/pack.js';
 
 // ---- streams ----
 export { receiveImage, type ReceiveOptions, resumeToken } from './stream/receive.js';

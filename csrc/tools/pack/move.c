@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pack.h"
+
+int pack_move(struct pack *p)
+{
+	(void)p;
+	return -ENOSYS;
+}

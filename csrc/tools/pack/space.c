@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the file system's bitmaps say, through FS_IOC_GETFSMAP. */
+#include <errno.h>
+#include <linux/fsmap.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
+
+#include "pack.h"
+
+#define RECORDS 1024
+
+typedef int record_fn(void *arg, const struct fsmap *record);
+
+static bool is_free(const struct fsmap *record)
+{
+	return (record->fmr_flags & FMR_OF_SPECIAL_OWNER) &&
+	       record->fmr_owner == FMR_OWN_FREE;
+}
+
+/* Every record between two places, in bytes; the last may reach beyond. */
+static int each_record(struct pack *p, uint64_t from, uint64_t to,
+		       record_fn *fn, void *arg)
+{
+	struct fsmap_head *head =
+		calloc(1, sizeof(*head) + RECORDS * sizeof(struct fsmap));
+	int ret = 0;
+
+	if (!head)
+		return -ENOMEM;
+	head->fmh_count = RECORDS;
+	head->fmh_keys[0].fmr_physical = from;
+	head->fmh_keys[1].fmr_device = UINT32_MAX;
+	head->fmh_keys[1].fmr_physical = to - 1;
+	head->fmh_keys[1].fmr_owner = UINT64_MAX;
+	head->fmh_keys[1].fmr_offset = UINT64_MAX;
+	head->fmh_keys[1].fmr_flags = UINT32_MAX;
+	while (ret == 0 && from < to && !*p->stop) {
+		if (ioctl(p->root, FS_IOC_GETFSMAP, head) < 0)
+			ret = -errno;
+		if (ret < 0 || head->fmh_entries == 0)
+			break;
+		const struct fsmap *last =
+			&head->fmh_recs[head->fmh_entries - 1];
+
+		for (uint32_t i = 0; ret == 0 && i < head->fmh_entries; i++)
+			if (head->fmh_recs[i].fmr_physical >= from || i == 0)
+				ret = fn(arg, &head->fmh_recs[i]);
+		if (last->fmr_physical + last->fmr_length <= from)
+			break; /* the same again */
+		from = last->fmr_physical + last->fmr_length;
+		if (last->fmr_flags & FMR_OF_LAST)
+			break;
+		head->fmh_keys[0] = *last; /* goes on behind it */
+	}
+	free(head);
+	return ret == 0 && *p->stop ? -EINTR : ret;
+}
+
+static int count_used(void *arg, const struct fsmap *record)
+{
+	struct pack *p = arg;
+	uint64_t block = record->fmr_physical / p->block_size;
+	uint64_t left = record->fmr_length / p->block_size;
+
+	if (is_free(record))
+		return 0;
+	while (left > 0 && block < p->blocks) {
+		uint64_t room = p->unit_blocks - block % p->unit_blocks;
+		uint64_t n = left < room ? left : room;
+
+		p->unit[block / p->unit_blocks].used += (uint32_t)n;
+		block += n;
+		left -= n;
+	}
+	return 0;
+}
+
+int pack_read_space(struct pack *p)
+{
+	memset(p->unit, 0, p->units * sizeof(*p->unit));
+	int ret = each_record(p, 0, p->blocks * p->block_size, count_used, p);
+	uint32_t tail = (uint32_t)(p->blocks % p->unit_blocks);
+	struct pack_unit *last = &p->unit[p->units - 1];
+
+	/* What is behind the end of the device is no room. */
+	if (tail > 0 && last->used > 0)
+		last->used += p->unit_blocks - tail;
+	return ret;
+}
+
+struct free_walk {
+	const struct pack *p;
+	uint64_t from, to; /* blocks */
+	pack_free_fn *fn;
+	void *arg;
+};
+
+static int tell_free(void *arg, const struct fsmap *record)
+{
+	struct free_walk *w = arg;
+	uint64_t from = record->fmr_physical / w->p->block_size;
+	uint64_t to = from + record->fmr_length / w->p->block_size;
+
+	if (from < w->from)
+		from = w->from;
+	if (to > w->to)
+		to = w->to;
+	if (!is_free(record) || from >= to)
+		return 0;
+	return w->fn(w->arg, from, to - from);
+}
+
+int pack_each_free(struct pack *p, uint64_t block, uint64_t len,
+		   pack_free_fn *fn, void *arg)
+{
+	struct free_walk w = { p, block, block + len, fn, arg };
+
+	return each_record(p, block * p->block_size,
+			   (block + len) * p->block_size, tell_free, &w);
+}
