@@ -94,7 +94,7 @@ static void add_manifest(struct stream *s, struct fuzz_in *in, bool changes)
 	if (changes)
 		memcpy(m.from, BASE, sizeof(m.from));
 	if (shape & 16) {
-		m.first = (shape >> 2) % m.n;
+		m.first = (shape >> 2u) % m.n;
 		m.start = 8192;
 	}
 	text = manifest_encode(&m);
@@ -120,13 +120,13 @@ static void add_blocks(struct stream *s, struct fuzz_in *in)
 		uint8_t how = (uint8_t)fuzz_take(in, 1);
 
 		e.off = fuzz_take(in, how & 64 ? 7 : 1) * 4096;
-		e.len = (1 + how % 8) * 4096;
+		e.len = (1u + how % 8u) * 4096u;
 		e.zero = how & 8;
 		if (how & 128)
 			e.len = fuzz_take(in, 8);
 		extent_encode(table, i, &e);
 		if (!e.zero && len < 56 * 4096)
-			len += (1 + how % 8) * 4096u;
+			len += (1u + how % 8u) * 4096u;
 	}
 	memset(payload, (int)fuzz_take(in, 1), len);
 	memcpy(payload + len, table, n * FRAME_EXTENT);
@@ -141,13 +141,13 @@ static void add_any(struct stream *s, struct fuzz_in *in)
 	switch (kind % 6) {
 	case 0:
 		put64(payload, 0, fuzz_take(in, 2) * 4096);
-		add_frame(s, FRAME_SEGMENT, kind / 6 % 4, payload,
+		add_frame(s, FRAME_SEGMENT, kind / 6u % 4u, payload,
 			  SEGMENT_PAYLOAD);
 		break;
 	case 1:
 		put64(payload, 0, fuzz_take(in, 1) * 4096);
 		put64(payload, 8, fuzz_take(in, 1) * 4096);
-		add_frame(s, FRAME_SEGMENT_END, kind / 6 % 4, payload,
+		add_frame(s, FRAME_SEGMENT_END, kind / 6u % 4u, payload,
 			  TOTALS_PAYLOAD);
 		break;
 	case 2:
