@@ -191,6 +191,28 @@ pl_test("a call hands on the kernel's error")
 	pl_loop_free(loop);
 }
 
+static void prep_openat(struct io_uring_sqe *sqe, void *arg)
+{
+	io_uring_prep_openat(sqe, AT_FDCWD, arg, O_RDONLY, 0);
+}
+
+static void open_through_ring(void *arg)
+{
+	*(int *)arg = pl_loop_call(loop, prep_openat, (void *)(uintptr_t) "/");
+	pl_loop_stop(loop);
+}
+
+pl_test("opens nothing through the ring, where no filter would see it")
+{
+	int res = 0;
+
+	require(started(8));
+	pl_co_start(open_through_ring, &res);
+	is_int(pl_loop_run(loop), 0);
+	is_int(res, -EACCES);
+	pl_loop_free(loop);
+}
+
 int main(void)
 {
 	int status = pl_tap_main();
