@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The descriptors a worker is born with. The numbers are an interface between
- * program versions: a keeper may one day start a newer worker.
+ * program versions: a new keeper takes them from the one before or its worker.
  */
 #ifndef PLOOP_PLOOPD_FDS_H
 #define PLOOP_PLOOPD_FDS_H
@@ -17,12 +17,14 @@ enum pl_fd {
 	PL_FD_KEEPER_LOCK, /* keeper.pid: one of us lives */
 	PL_FD_VAULT_IN, /* socket pair; what is sent into it ... */
 	PL_FD_VAULT_OUT, /* ... waits here: see vault.h */
+	PL_FD_IMAGE_DIR, /* the image's directory, and nothing above it */
 	PL_FD_READY, /* the worker says here how its start went */
 	PL_FD_DRAIN, /* closed when the worker's last I/O has ended */
 	PL_FD_END
 };
 #define PL_FD_COUNT (PL_FD_END - PL_FD_FUSE)
-/* The first of them outlive workers: a new keeper duplicates these. */
+/* Those that outlive workers; a keeper has them under the same numbers, and the
+ * next keeper duplicates them. */
 #define PL_FD_KEPT (PL_FD_READY - PL_FD_FUSE)
 
 /* In a fresh child: puts from[i] at PL_FD_FUSE + i, closes everything else

@@ -10,7 +10,7 @@
  *   restarting --fifth death in ten seconds--> stopped --SIGUSR1--> restarting
  *   restarting --the same, and the device is gone--> (exit, folder removed)
  *   running    --worker exits PL_EXIT_REPLACED--> restarting
- *   any        --SIGUSR2--> the same state in another program (handover.c)
+ *   any        --SIGUSR2--> the same state in another keeper (handover.c)
  *   any        --worker exits 0--> (exit, folder removed)
  *
  * INVARIANTS
@@ -18,8 +18,8 @@
  *     reaped and its last I/O has ended: io_uring requests outlive their
  *     process, so the worker's ring holds the writing end of a pipe (drain),
  *     which closes when the kernel has finished with the ring.
- *  2. After the start nothing is allocated. What fork and exec need belongs to
- *     the child.
+ *  2. After the start nothing is allocated. What fork needs belongs to the
+ *     child.
  */
 #include "ploopd/keeper_int.h"
 
@@ -29,8 +29,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -67,18 +65,13 @@ static void close_fd(int *fd)
 
 /* ---- the worker's start ---- */
 
-static void exec_worker(struct keeper *k, int ready_w, int drain_w)
+static void become_worker(struct keeper *k, int ready_w, int drain_w)
 {
 	const int from[PL_FD_COUNT] = {
 		k->fd.fuse,	k->fd.control,	  k->fd.pending,
 		k->fd.session,	k->fd.image_lock, k->fd.keeper_lock,
-		k->fd.vault_in, k->fd.vault_out,  ready_w,
-		drain_w,
-	};
-	const char *const argv[] = {
-		"ploopd",	"worker",   k->att->directory,
-		k->att->folder, k->att->id, k->att->read_only ? "ro" : "rw",
-		NULL,
+		k->fd.vault_in, k->fd.vault_out,  k->fd.image_dir,
+		ready_w,	drain_w,
 	};
 	sigset_t none;
 
@@ -86,8 +79,9 @@ static void exec_worker(struct keeper *k, int ready_w, int drain_w)
 	sigemptyset(&none);
 	sigaddset(&none, SIGUSR2);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (pl_fds_install(from) == 0)
-		execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+	/* The run directory is the keeper's, and closed by this. */
+	if (pl_fds_install(from) == 0 && chdir("/") == 0)
+		_exit(pl_worker_main(k->att));
 	pl_log("cannot start a worker: %s", strerrorname_np(errno));
 	_exit(127);
 }
@@ -97,11 +91,12 @@ int keeper_start_worker(struct keeper *k)
 	int ready[2] = { -1, -1 }, drain[2] = { -1, -1 };
 	pid_t pid = -1;
 
+	k->shared->ended = 0;
 	if (pipe2(ready, O_CLOEXEC | O_NONBLOCK) == 0 &&
 	    pipe2(drain, O_CLOEXEC | O_NONBLOCK) == 0)
 		pid = fork();
 	if (pid == 0)
-		exec_worker(k, ready[1], drain[1]);
+		become_worker(k, ready[1], drain[1]);
 	close_fd(&ready[1]);
 	close_fd(&drain[1]);
 	if (pid > 0)
@@ -209,7 +204,7 @@ static void on_ready(struct keeper *k)
 
 /* ---- the worker's end ---- */
 
-/* A worker that was adopted removes it itself; it may be somebody else's now. */
+/* Or a detach has removed it, and it may be somebody else's now. */
 static bool folder_is_ours(const struct keeper *k)
 {
 	struct stat sb;
@@ -263,10 +258,19 @@ static void describe_death(struct keeper *k, const siginfo_t *how)
 {
 	if (how->si_code == CLD_EXITED && k->failed)
 		; /* its reason is there already */
+	else if (k->adopted)
+		snprintf(k->st.last_error, sizeof(k->st.last_error),
+			 "worker %d died; its keeper had been killed before",
+			 k->st.worker);
 	else if (how->si_code == CLD_EXITED)
 		snprintf(k->st.last_error, sizeof(k->st.last_error),
 			 "worker %d ended with status %d; see the log",
 			 k->st.worker, how->si_status);
+	else if (how->si_status == SIGSYS)
+		snprintf(k->st.last_error, sizeof(k->st.last_error),
+			 "worker %d was killed for a system call that is not "
+			 "on its list (SIGSYS)",
+			 k->st.worker);
 	else
 		snprintf(k->st.last_error, sizeof(k->st.last_error),
 			 "worker %d was killed by signal %d (%s)", k->st.worker,
@@ -282,9 +286,10 @@ static bool reap(struct keeper *k, siginfo_t *how)
 			      WEXITED | WNOHANG) == 0 &&
 		       how->si_pid != 0;
 	how->si_code = CLD_EXITED;
-	how->si_status = !folder_is_ours(k) ? 0 :
-			 k->handover_ms	    ? PL_EXIT_REPLACED :
-					      -1;
+	how->si_status = k->shared->ended == PL_ENDED_CLEAN ? 0 :
+			 k->shared->ended == PL_ENDED_REPLACED ?
+							      PL_EXIT_REPLACED :
+							      -1;
 	return true;
 }
 
@@ -364,7 +369,7 @@ static void on_signal(struct keeper *k)
 		    keeper_start_worker(k) == 0)
 			keeper_save(k, "restarting");
 	} else if (info.ssi_signo == SIGUSR2) {
-		k->new_wanted = true;
+		k->leaving = k->announced;
 	} else if (k->pidfd >= 0) {
 		/* The worker knows whether the device is in use. */
 		kill(k->st.worker, SIGTERM);
@@ -400,8 +405,10 @@ static void serve_once(struct keeper *k)
 	if (p[4].revents)
 		on_drained(k);
 	/* Not while a worker is coming up: it has its first line to say. */
-	if (k->new_wanted && (k->pidfd < 0 || k->told))
-		keeper_become_new(k);
+	if (k->leaving && (k->pidfd < 0 || k->told)) {
+		keeper_save(k, k->st.state);
+		_exit(0);
+	}
 }
 
 void keeper_serve(struct keeper *k)
@@ -410,14 +417,13 @@ void keeper_serve(struct keeper *k)
 		serve_once(k);
 }
 
-void pl_keeper_main(const struct pl_attachment *att,
-		    const struct pl_keeper_fds *fds)
+void pl_keeper_main(struct pl_attachment *att, const struct pl_keeper_fds *fds)
 {
 	struct keeper k = { .att = att, .fd = *fds, .signal_fd = -1 };
 
 	k.pidfd = k.ready_fd = k.drain_fd = -1;
 	if (keeper_prepare(&k) < 0)
-		_exit(1);
+		keeper_finish(&k, 1);
 	pl_state_now(k.st.since);
 	k.shared->on_full = att->on_full;
 	if (keeper_start_worker(&k) < 0)

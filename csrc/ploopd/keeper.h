@@ -2,7 +2,8 @@
 /*
  * The keeper: holds what must outlive the worker (the /dev/fuse descriptor,
  * the control socket, shared memory, the locks), starts a new worker when one
- * dies, and does nothing else.
+ * dies, and does nothing else. It reaches nothing but its run directory and the
+ * image's (confine.h), and executes no program: a worker is a fork of it.
  *
  * LAUNCH SOCKET (SOCK_SEQPACKET between launcher and keeper), one byte and text:
  *   keeper -> launcher  'R' + the worker's ready line, 'A' = state.json written
@@ -14,29 +15,28 @@
 
 #include "ploopd/attachment.h"
 
-/* What a running keeper hands to a newer program: descriptors, shared memory,
- * arguments of "ploopd keeper", state.json. */
-#define PL_HANDOVER 2
+/* What a keeper leaves to the next: descriptors, shared memory, state.json. */
+#define PL_HANDOVER 3
 
 struct pl_keeper_fds {
 	int fuse, control, pending, session, image_lock, keeper_lock;
-	int vault_in, vault_out;
+	int vault_in, vault_out, image_dir;
 	int launch;
 };
 
 #define PL_READY_MAX 2048 /* bytes of a ready line */
 
 /* Runs in a fresh child of the launcher; never returns. */
-void pl_keeper_main(const struct pl_attachment *att,
-		    const struct pl_keeper_fds *fds) __attribute__((noreturn));
-
-/* "ploopd keeper": a keeper goes on in this program. See handover.c. */
-int pl_keeper_resume(int argc, char **argv);
+void pl_keeper_main(struct pl_attachment *att, const struct pl_keeper_fds *fds)
+	__attribute__((noreturn));
 
 /*
- * The keeper of a worker that lost its own, in a fresh child; never returns.
- * It has taken over when state.json names it; it exits when it can't.
+ * The next keeper, in a fresh child; never returns. Takes over from one that
+ * was killed, or asks the one that serves to leave. With `renew` the worker is
+ * replaced, too. It has taken over when state.json names it; it exits with an
+ * errno when it can't, and then nothing has changed.
  */
-void pl_keeper_adopt(const struct pl_attachment *att) __attribute__((noreturn));
+void pl_keeper_adopt(struct pl_attachment *att, bool renew)
+	__attribute__((noreturn));
 
 #endif

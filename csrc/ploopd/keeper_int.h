@@ -12,7 +12,7 @@ struct pl_shared;
 #define DEATHS_MS 10000
 
 struct keeper {
-	const struct pl_attachment *att;
+	struct pl_attachment *att; /* folder: relative, once it is prepared */
 	struct pl_keeper_fds fd;
 	struct pl_state st;
 	struct pl_shared *shared;
@@ -22,7 +22,7 @@ struct keeper {
 	bool failed; /* it said why it can't start */
 	bool announced; /* the launcher told us the device */
 	bool adopted; /* this worker is not our child */
-	bool new_wanted; /* SIGUSR2: to become a newer program */
+	bool leaving; /* SIGUSR2: the next keeper is waiting */
 	bool replaced; /* the last worker ended for the next one */
 	uint64_t handover_ms; /* when the hand-over began; 0 = none is on */
 	uint64_t death_ms[DEATHS]; /* a ring */
@@ -40,12 +40,7 @@ void keeper_finish(struct keeper *k, int status) __attribute__((noreturn));
 
 /* ---- keeper_own.c ---- */
 
-/* Session, descriptors, signals, memory; -errno. */
+/* Session, descriptors, signals, memory, and giving up the rest; -errno. */
 int keeper_prepare(struct keeper *k);
-
-/* ---- handover.c ---- */
-
-/* SIGUSR2: becomes the program named in the run directory, or stays. */
-void keeper_become_new(struct keeper *k);
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a process becomes a keeper: session, descriptors, signals, memory. */
+/*
+ * How a process becomes a keeper: session, descriptors, signals, memory; and
+ * how it gives up what it does not need from then on.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -10,11 +13,13 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "ploopd/confine.h"
 #include "ploopd/fds.h"
 #include "ploopd/keeper_int.h"
 #include "ploopd/log.h"
 #include "ploopd/rundir.h"
 #include "ploopd/shared.h"
+#include "ploopd/title.h"
 
 static void own_session(struct keeper *k)
 {
@@ -42,8 +47,7 @@ static int own_descriptors(struct keeper *k)
 			      &k->fd.pending,	 &k->fd.session,
 			      &k->fd.image_lock, &k->fd.keeper_lock,
 			      &k->fd.vault_in,	 &k->fd.vault_out,
-			      &k->fd.launch,	 &k->ready_fd,
-			      &k->drain_fd };
+			      &k->fd.image_dir,	 &k->fd.launch };
 	const int n = sizeof(mine) / sizeof(mine[0]);
 
 	for (int i = 0; i < n; i++) {
@@ -77,7 +81,43 @@ static void protect(void)
 			       strerrorname_np(errno));
 		close(fd);
 	}
+#ifdef PR_SET_IO_FLUSHER
+	/* For the workers, which inherit it: they are in the path of the
+	 * kernel's own memory reclaim. Needs the same capability. */
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
+		pl_log("PR_SET_IO_FLUSHER refused (%s): under memory pressure "
+		       "this image may be slow",
+		       strerrorname_np(errno));
+#endif
 	mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+}
+
+/*
+ * From here on the run directory is where we are, and the folder a name in it.
+ * It and the image's directory are all that is left of the host's files.
+ */
+static int confine(struct keeper *k)
+{
+	char root[PATH_MAX], *slash;
+	int run, rc;
+
+	snprintf(root, sizeof(root), "%s", k->att->folder);
+	slash = strrchr(root, '/');
+	if (!slash)
+		return -EINVAL;
+	*slash = '\0';
+	run = pl_confine_directory(root);
+	if (run < 0)
+		return run;
+	rc = pl_confine_root(k->att->folder);
+	if (rc < 0)
+		pl_log("no mount namespace of its own: %s",
+		       strerrorname_np(-rc));
+	if (fchdir(run) < 0)
+		return -errno;
+	close(run);
+	memmove(k->att->folder, k->att->id, strlen(k->att->id) + 1);
+	return pl_confine_keeper();
 }
 
 static int catch_signals(void)
@@ -101,6 +141,11 @@ int keeper_prepare(struct keeper *k)
 
 	pl_log_init("keeper");
 	prctl(PR_SET_NAME, "ploopd-keeper");
+	pl_title_set("keeper", k->att->directory);
+	if (k->fd.image_dir < 0)
+		k->fd.image_dir = pl_confine_directory(k->att->directory);
+	if (k->fd.image_dir < 0)
+		return k->fd.image_dir;
 	rc = own_descriptors(k);
 	if (rc < 0)
 		return rc;
@@ -113,5 +158,8 @@ int keeper_prepare(struct keeper *k)
 	if (k->signal_fd < 0 || k->shared == MAP_FAILED)
 		return -errno;
 	protect();
-	return 0;
+	rc = confine(k);
+	if (rc < 0)
+		pl_log("cannot give up privileges: %s", strerrorname_np(-rc));
+	return rc;
 }

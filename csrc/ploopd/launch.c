@@ -56,6 +56,7 @@ static int listen_control(struct launch *l)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int dir = open(l->att.folder, O_PATH | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	mode_t mask = umask(0177);
 
 	l->fd.control =
 		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -67,6 +68,7 @@ static int listen_control(struct launch *l)
 	    bind(l->fd.control, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
 	    listen(l->fd.control, 64) < 0)
 		rc = pl_err_sys(&l->f.err, -errno, "%s/control", l->att.folder);
+	umask(mask);
 	if (dir >= 0)
 		close(dir);
 	return rc;
@@ -102,6 +104,7 @@ static int make_parts(struct launch *l)
 	char name[PL_LOOP_NAME];
 	int pair[2], rc;
 
+	l->fd.image_dir = -1; /* the keeper opens it */
 	pl_attachment_name(l->att.id, name);
 	if (l->att.bare)
 		rc = open_nothing(l);

@@ -5,11 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ploopd/keeper.h"
 #include "ploopd/launch.h"
 #include "ploopd/manage.h"
 #include "ploopd/offer.h"
-#include "ploopd/worker.h"
+#include "ploopd/title.h"
 
 static const char usage[] =
 	"Usage: ploopd attach IMAGE-DIR [--read-only] [--snapshot ID]\n"
@@ -127,14 +126,11 @@ int main(int argc, char **argv)
 	bool attach = !strcmp(command, "attach");
 	int status;
 
+	pl_title_init(argc, argv);
 	if (!strcmp(command, "--version"))
 		return puts("ploopd " PL_VERSION) < 0;
 	if (!strcmp(command, "--help"))
 		return fputs(usage, stdout) < 0;
-	if (!strcmp(command, "worker"))
-		return pl_worker_main(argc, argv);
-	if (!strcmp(command, "keeper"))
-		return pl_keeper_resume(argc, argv);
 	if (!strcmp(command, "export"))
 		return pl_offer_main(argc, argv);
 	if (!attach && !is_management(command) &&

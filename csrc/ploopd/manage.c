@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,17 +32,19 @@ struct manage {
 
 bool pl_keeper_alive(const struct pl_state *st)
 {
-	char path[40], name[20] = "";
+	char path[40], line[60] = "";
 	ssize_t n = -1;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", st->keeper);
+	snprintf(path, sizeof(path), "/proc/%d/stat", st->keeper);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
-		n = read(fd, name, sizeof(name) - 1);
+		n = read(fd, line, sizeof(line) - 1);
 		close(fd);
 	}
-	return st->keeper > 0 && n > 0 && !strcmp(name, "ploopd-keeper\n");
+	/* "123 (ploopd-keeper) S ..."; Z: dead, and nobody has looked yet */
+	return st->keeper > 0 && n > 0 && strstr(line, " (ploopd-keeper) ") &&
+	       !strstr(line, " (ploopd-keeper) Z");
 }
 
 static int read_state(struct manage *m, struct pl_state *st)
@@ -86,12 +87,12 @@ static int too_late(struct manage *m, const char *what)
 
 /* ---- a keeper for a worker that lost its own ---- */
 
-static int adopt(struct manage *m, struct pl_state *st)
+static int adopt(struct manage *m, struct pl_state *st, bool renew)
 {
 	pid_t pid;
 	int status;
 
-	if (st->worker <= 0)
+	if (st->worker <= 0 && !pl_keeper_alive(st))
 		return pl_err_set(&m->f.err, PL_E_DAEMON, 0,
 				  "neither a keeper nor a worker of %s is left",
 				  m->att.id);
@@ -103,7 +104,7 @@ static int adopt(struct manage *m, struct pl_state *st)
 		memcpy(m->att.directory, st->directory, PATH_MAX);
 		m->att.read_only = st->read_only;
 		m->att.loop = st->device[0] != '\0';
-		pl_keeper_adopt(&m->att);
+		pl_keeper_adopt(&m->att, renew);
 	}
 	while (pl_state_read(m->att.folder, st) < 0 || st->keeper != pid) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
@@ -148,7 +149,7 @@ static int recover(struct manage *m, struct pl_state *st)
 	if (rc < 0)
 		return rc;
 	if (!pl_keeper_alive(st))
-		rc = adopt(m, st);
+		rc = adopt(m, st, false);
 	else if (kill(st->keeper, SIGUSR1) < 0)
 		rc = pl_err_sys(&m->f.err, -errno, "keeper %d", st->keeper);
 	return rc < 0 ? rc : wait_running(m, st);
@@ -156,57 +157,8 @@ static int recover(struct manage *m, struct pl_state *st)
 
 /* ---- upgrade ---- */
 
-/* This very program, as it is installed now, and whether it starts. */
-static int find_program(struct manage *m, char path[PATH_MAX])
-{
-	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
-	int status = -1;
-	pid_t pid;
-
-	if (n < 0)
-		return pl_err_sys(&m->f.err, -errno, "/proc/self/exe");
-	path[n] = '\0';
-	pid = fork();
-	if (pid == 0) {
-		if (freopen("/dev/null", "w", stdout))
-			execl(path, "ploopd", "--version", (char *)NULL);
-		_exit(127);
-	}
-	if (pid > 0 && waitpid(pid, &status, 0) == pid && status == 0)
-		return 0;
-	return pl_err_set(&m->f.err, PL_E_TOOL_FAILED, 0,
-			  "%s does not start; nothing was changed", path);
-}
-
-static int leave_program(struct manage *m, const char *path)
-{
-	char name[PATH_MAX];
-	ssize_t len = (ssize_t)strlen(path);
-	int fd = -1, rc = 0;
-
-	if (pl_rundir_file(name, m->att.folder, "program") == 0)
-		fd = open(name,
-			  O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-			  0600);
-	if (fd < 0 || write(fd, path, (size_t)len) != len)
-		rc = pl_err_sys(&m->f.err, errno ? -errno : -EIO, "%s", name);
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
-static bool runs(int pid, const char *program)
-{
-	struct stat a, b;
-	char path[40];
-
-	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
-	return stat(path, &a) == 0 && stat(program, &b) == 0 &&
-	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
-}
-
-static int wait_upgraded(struct manage *m, const char *program,
-			 unsigned handovers, struct pl_state *st)
+static int wait_upgraded(struct manage *m, unsigned handovers,
+			 struct pl_state *st)
 {
 	while (pl_state_read(m->att.folder, st) < 0 ||
 	       st->handovers == handovers || strcmp(st->state, "running")) {
@@ -218,18 +170,14 @@ static int wait_upgraded(struct manage *m, const char *program,
 				       "Use ploop recover; the log is %s/log",
 				       m->att.folder);
 		if (time_is_up(m))
-			return too_late(m, runs(st->keeper, program) ?
-						   "the new worker does not "
-						   "serve yet" :
-						   "the keeper did not become "
-						   "the new program");
+			return too_late(m, "the new worker does not serve yet");
 	}
 	return 0;
 }
 
 static int upgrade(struct manage *m, struct pl_state *st)
 {
-	char program[PATH_MAX];
+	unsigned handovers;
 	int rc = read_state(m, st);
 
 	if (rc == 0 && st->handover != PL_HANDOVER)
@@ -240,15 +188,10 @@ static int upgrade(struct manage *m, struct pl_state *st)
 					  "%d",
 					  st->handover, PL_HANDOVER),
 			       "Detach the image and attach it again");
+	handovers = st->handovers;
 	if (rc == 0)
-		rc = find_program(m, program);
-	if (rc == 0)
-		rc = leave_program(m, program);
-	if (rc == 0 && !pl_keeper_alive(st))
-		rc = adopt(m, st);
-	if (rc == 0 && kill(st->keeper, SIGUSR2) < 0)
-		rc = pl_err_sys(&m->f.err, -errno, "keeper %d", st->keeper);
-	return rc < 0 ? rc : wait_upgraded(m, program, st->handovers, st);
+		rc = adopt(m, st, true);
+	return rc < 0 ? rc : wait_upgraded(m, handovers, st);
 }
 
 /* ---- command line ---- */

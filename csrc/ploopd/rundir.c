@@ -23,7 +23,7 @@
 #define LOCK_ATTEMPTS 10
 
 static const char *const entries[] = { "control", "state.json",	 "state.new",
-				       "log",	  "control.new", "program" };
+				       "log",	  "control.new", "next" };
 
 int pl_rundir_path(const char *option, char ret[PATH_MAX], struct pl_failure *f)
 {

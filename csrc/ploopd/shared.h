@@ -9,11 +9,16 @@
 
 #include "export/fuse/fuse_export.h"
 
+/* A keeper that is not the worker's parent learns it from here. */
+#define PL_ENDED_CLEAN 1u /* the image is closed, nothing is left to serve */
+#define PL_ENDED_REPLACED 2u
+
 struct pl_shared {
 	struct pl_fuse_session fuse;
 	uint32_t on_full; /* enum pl_on_full; `set` changes it */
 	uint32_t full_told; /* the log has that the host is too full to open */
-	uint32_t reserved[14]; /* zero */
+	uint32_t ended; /* PL_ENDED_...: how the last worker went */
+	uint32_t reserved[13]; /* zero */
 };
 
 #endif

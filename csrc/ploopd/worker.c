@@ -32,12 +32,13 @@
 #include "image/image.h"
 #include "layer/layer.h"
 #include "ploopd/clock.h"
+#include "ploopd/confine.h"
 #include "ploopd/control.h"
 #include "ploopd/exports.h"
 #include "ploopd/fds.h"
 #include "ploopd/log.h"
-#include "ploopd/rundir.h"
 #include "ploopd/shared.h"
+#include "ploopd/title.h"
 #include "store/store.h"
 
 #define RING_ENTRIES 256u
@@ -107,6 +108,12 @@ static void on_gone(void *arg)
 	pl_worker_end(w);
 }
 
+static void leave_replaced(const struct pl_worker *w)
+{
+	w->shared->ended = PL_ENDED_REPLACED;
+	_exit(PL_EXIT_REPLACED);
+}
+
 /*
  * Ends in favour of the next worker: answers what was taken, leaves the rest to
  * the kernel. What does not end in time ends as if killed, which loses nothing:
@@ -127,7 +134,7 @@ static void hand_over(void *arg)
 		if (ms == HANDOVER_MS) {
 			pl_log("hand-over: requests under way are left to the "
 			       "next worker");
-			_exit(PL_EXIT_REPLACED);
+			leave_replaced(w);
 		}
 		pl_loop_sleep_ms(w->loop, 1);
 	}
@@ -136,7 +143,7 @@ static void hand_over(void *arg)
 	pl_control_stop(w->control);
 	pl_control_drain(w->control);
 	pl_loop_release_fds(w->loop);
-	_exit(PL_EXIT_REPLACED);
+	leave_replaced(w);
 }
 
 static void on_signal(void *arg)
@@ -149,7 +156,7 @@ static void on_signal(void *arg)
 			continue;
 		if (info.ssi_signo == SIGUSR2) {
 			if (pl_co_start(hand_over, w) < 0)
-				_exit(PL_EXIT_REPLACED);
+				leave_replaced(w);
 		} else if (pl_fuse_in_use(w->fuse) || pl_exports_clients(w))
 			pl_log("SIGTERM ignored: the device is in use; use "
 			       "ploopd detach %s",
@@ -175,9 +182,7 @@ static int open_image(struct pl_worker *w, struct pl_err *err)
 
 	if (!w->att.read_only)
 		flags |= PL_IMAGE_WRITE;
-	rc = pl_dir_open(&w->dir, w->att.directory, 0, w->loop, err);
-	if (rc == 0)
-		rc = pl_image_open(&w->image, w->dir, flags, "ploopd", err);
+	rc = pl_image_open(&w->image, w->dir, flags, "ploopd", err);
 	if (rc < 0)
 		return rc;
 	if (strcmp(pl_image_desc(w->image)->id, w->att.image) != 0)
@@ -258,19 +263,26 @@ static int open_ground(struct pl_worker *w, struct pl_err *err)
 }
 
 /*
- * We are in the path of the kernel's own memory reclaim. Both are refused
- * without capabilities that root may lack; then it works as long as the host
- * does not run out of memory.
+ * The last thing before anything of the image is read: after this, what a
+ * broken image makes of us reaches its own directory and nothing else.
  */
-static void protect(void)
+static int confine(struct pl_worker *w, struct pl_err *err)
 {
-#ifdef PR_SET_IO_FLUSHER
-	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
-		pl_log("PR_SET_IO_FLUSHER refused (%s): under memory pressure "
-		       "this image may be slow",
-		       strerrorname_np(errno));
-#endif
+	int rc = fchdir(PL_FD_IMAGE_DIR) < 0 ? -errno : 0;
+
+	if (rc == 0)
+		rc = pl_dir_open(&w->dir, ".", 0, w->loop, err);
+	if (rc < 0)
+		return pl_err_sys(err, rc, "%s", w->att.directory);
+	/* What messages call it. */
+	snprintf(w->dir->path, sizeof(w->dir->path), "%.255s",
+		 w->att.directory);
+	/* We are in the path of the kernel's own memory reclaim. Refused without
+	 * a capability that root may lack; then it works all the same, as long
+	 * as the host does not run out of memory. */
 	mlockall(MCL_CURRENT | MCL_ONFAULT);
+	rc = pl_confine_worker();
+	return rc < 0 ? pl_err_sys(err, rc, "limiting system calls") : 0;
 }
 
 static int catch_signals(struct pl_worker *w, struct pl_err *err)
@@ -296,10 +308,10 @@ static int open_all(struct pl_worker *w, struct pl_err *err)
 {
 	int rc = open_ground(w, err);
 
-	if (rc < 0)
-		return rc;
-	protect();
-	rc = open_image(w, err);
+	if (rc == 0)
+		rc = confine(w, err);
+	if (rc == 0)
+		rc = open_image(w, err);
 	if (rc == 0)
 		rc = open_exports(w, err);
 	if (rc == 0)
@@ -340,19 +352,6 @@ static void say_failed(const struct pl_err *err, bool log)
 		pl_log("cannot open %s: %s", pl_code_name(err->code), err->msg);
 }
 
-static int take_arguments(struct pl_worker *w, int argc, char **argv)
-{
-	struct pl_attachment *att = &w->att;
-
-	if (argc != 6)
-		return -EINVAL;
-	snprintf(att->directory, sizeof(att->directory), "%s", argv[2]);
-	snprintf(att->folder, sizeof(att->folder), "%s", argv[3]);
-	snprintf(att->id, sizeof(att->id), "%s", argv[4]);
-	att->read_only = !strcmp(argv[5], "ro");
-	return pl_attachment_split(att);
-}
-
 /*
  * Going on after a death may need room on the host. Where there is none, the
  * requests wait as they would have waited in the engine: the keeper starts the
@@ -368,32 +367,20 @@ static int give_up(struct pl_worker *w, const struct pl_err *err)
 		return pl_code_exit(err->code ? err->code : PL_E_INTERNAL);
 	w->shared->full_told = 1;
 	pl_sleep_ms(FULL_RETRY_MS);
+	w->shared->ended = PL_ENDED_REPLACED;
 	return PL_EXIT_REPLACED;
 }
 
-/* The keeper was killed before us: nobody else removes the folder. */
-static void clean_up_alone(const struct pl_worker *w, pid_t keeper)
-{
-	if (getppid() == keeper)
-		return;
-	/* First: who sees the folder gone may take the image at once. */
-	close(PL_FD_IMAGE_LOCK);
-	pl_rundir_remove(w->att.folder);
-}
-
-int pl_worker_main(int argc, char **argv)
+int pl_worker_main(const struct pl_attachment *att)
 {
 	static struct pl_worker w;
 	struct pl_err err = { 0 };
-	pid_t keeper = getppid();
 	int rc;
 
 	pl_log_init("worker");
-	prctl(PR_SET_NAME, "ploopd-worker"); /* or it were "exe" */
-	if (take_arguments(&w, argc, argv) < 0) {
-		fprintf(stderr, "ploopd worker is started by ploopd attach\n");
-		return pl_code_exit(PL_E_INVALID_ARGUMENT);
-	}
+	prctl(PR_SET_NAME, "ploopd-worker");
+	w.att = *att;
+	pl_title_set("worker", w.att.directory);
 	rc = open_all(&w, &err);
 	if (rc < 0)
 		return give_up(&w, &err);
@@ -407,7 +394,7 @@ int pl_worker_main(int argc, char **argv)
 	pl_image_close(w.image);
 	pl_pending_free(w.pending);
 	pl_loop_release_fds(w.loop);
-	clean_up_alone(&w, keeper);
+	w.shared->ended = PL_ENDED_CLEAN;
 	/* At once: the kernel frees the rest. */
 	_exit(0);
 }

@@ -44,8 +44,8 @@ struct pl_worker {
 /* Exit status: the next worker is wanted; nothing has gone wrong. */
 #define PL_EXIT_REPLACED 90
 
-/* argv of "ploopd worker": see exec_worker() in keeper.c. The exit status. */
-int pl_worker_main(int argc, char **argv);
+/* In a fork of the keeper, with the descriptors of fds.h; the exit status. */
+int pl_worker_main(const struct pl_attachment *att);
 
 /*
  * Inside a coroutine: ends the export, waits for what is under way and closes

@@ -140,8 +140,8 @@ async function readAttachment(folder: string): Promise<Attachment | null> {
 
 /** The worker lives on without its keeper; then nobody has written the state since. */
 async function liveState(state: Partial<Attachment>): Promise<Attachment['state']> {
-  const keeper = await readFile(`/proc/${state.keeper ?? 0}/comm`, 'utf8').catch(() => '');
-  // While an attachment begins, the keeper may not have its name yet.
-  if (keeper === '' && (state.state === 'running' || state.state === 'restarting')) return 'orphan';
+  const keeper = await readFile(`/proc/${state.keeper ?? 0}/stat`, 'utf8').catch(() => '');
+  // A zombie is one whose parent has not looked yet. While an attachment begins, the keeper may not have its name.
+  if ((keeper === '' || keeper.includes(') Z ')) && (state.state === 'running' || state.state === 'restarting')) return 'orphan';
   return state.state ?? 'starting';
 }

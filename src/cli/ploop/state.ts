@@ -19,7 +19,7 @@ export function stateText(one: Attachment): string {
   }
 }
 
-/** The exit status of commands that show attachments: DAEMON when one of them has stopped, so that scripts notice. */
+/** The exit status of commands that show attachments: DAEMON when one of them has stopped or lost its keeper, so that scripts notice. */
 export function stoppedStatus(attachments: readonly Attachment[]): number {
-  return attachments.some((one) => one.state === 'stopped') ? ERROR_EXIT_STATUS.DAEMON : 0;
+  return attachments.some((one) => one.state === 'stopped' || one.state === 'orphan') ? ERROR_EXIT_STATUS.DAEMON : 0;
 }

@@ -26,10 +26,16 @@ async function upgrade(ctx: Context, args: ParsedArguments, options: ParsedOptio
     const { keeper, worker, version, handoverMs } = await upgradeAttachment(one, runDirOption(ctx));
     upgraded.push({ attachment: one.attachment, directory: one.directory, version, keeper, worker, handoverMs });
   }
+  if (upgraded.length > 1) ctx.note(handoverTimes(upgraded.map((one) => one.handoverMs)));
   ctx.result(
     { upgraded },
     upgraded.map((one) => `${one.directory}: ploopd ${one.version} took over within ${one.handoverMs} ms`).join('\n'),
   );
+}
+
+function handoverTimes(times: number[]): string {
+  const sorted = times.toSorted((a, b) => a - b);
+  return `${times.length} images; requests waited ${sorted[sorted.length >> 1]} ms (median), ${sorted.at(-1)} ms at most`;
 }
 
 async function choose(ctx: Context, dir: string | undefined, all: boolean): Promise<Attachment[]> {
