@@ -56,6 +56,17 @@ int pl_chain_discard(struct pl_chain *ch, uint64_t len, uint64_t off);
 int pl_chain_flush(struct pl_chain *ch);
 
 /*
+ * What zero and discard give back to the host. The disk reads the same with
+ * each of them; what is kept is used again by writes to the same place.
+ */
+enum pl_discard {
+	PL_DISCARD_BLOCK, /* every block (the default) */
+	PL_DISCARD_CLUSTER, /* only clusters without any data left */
+	PL_DISCARD_OFF, /* nothing */
+};
+void pl_chain_set_discard(struct pl_chain *ch, enum pl_discard discard);
+
+/*
  * Puts a new, empty top on the chain; the old one must be sealed by now. No
  * request may be in flight.
  */

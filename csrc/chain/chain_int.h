@@ -60,6 +60,7 @@ struct pl_chain {
 	unsigned n;
 	uint64_t size, cluster_size;
 	uint32_t block_size;
+	enum pl_discard discard;
 
 	struct rpage **rpages; /* by page number */
 	uint64_t n_rpages;

@@ -5,7 +5,9 @@
  *
  * In a cluster with a host cluster the blocks are punched; those a parent owns
  * stay (or become) owned, the others are disowned. A cluster without any block
- * left gives its host cluster back. Punching before the change is durable is
+ * left gives its host cluster back. Where blocks are not to be given back one
+ * by one they are zeroed in place instead, which keeps their host space and
+ * changes nothing else. Punching before the change is durable is
  * allowed: what the caller discarded may read as zeros at once.
  */
 #include <errno.h>
@@ -14,7 +16,15 @@
 
 #include "chain/chain_int.h"
 
-int punch_blocks(struct pl_chain *ch, uint64_t where, uint64_t mask)
+void pl_chain_set_discard(struct pl_chain *ch, enum pl_discard discard)
+{
+	ch->discard = discard;
+}
+
+typedef int clear_fn(struct pl_store *st, uint64_t off, uint64_t len);
+
+static int clear_runs(struct pl_chain *ch, uint64_t where, uint64_t mask,
+		      clear_fn *clear)
 {
 	struct pl_layer *top = pl_chain_top(ch);
 	uint64_t base = where * ch->cluster_size, bs = ch->block_size;
@@ -26,8 +36,7 @@ int punch_blocks(struct pl_chain *ch, uint64_t where, uint64_t mask)
 		uint64_t rest = ~(mask >> b);
 		unsigned n = rest ? (unsigned)__builtin_ctzll(rest) : 64 - b;
 
-		rc = pl_store_punch(pl_layer_store(top), base + b * bs,
-				    n * bs);
+		rc = clear(pl_layer_store(top), base + b * bs, n * bs);
 		mask &= ~block_mask(b, n);
 	}
 	if (rc < 0)
@@ -36,8 +45,21 @@ int punch_blocks(struct pl_chain *ch, uint64_t where, uint64_t mask)
 	return rc;
 }
 
+int punch_blocks(struct pl_chain *ch, uint64_t where, uint64_t mask)
+{
+	return clear_runs(ch, where, mask, pl_store_punch);
+}
+
+/* Of a cluster that stays: zeros, with or without host space. */
+static int clear_blocks(struct pl_chain *ch, uint64_t where, uint64_t mask)
+{
+	return clear_runs(ch, where, mask,
+			  ch->discard == PL_DISCARD_BLOCK ? pl_store_punch :
+							    pl_store_clear);
+}
+
 int give_up(struct pl_chain *ch, uint64_t cno, struct pl_entry e,
-		   uint64_t owned)
+	    uint64_t owned)
 {
 	struct pl_layer *top = pl_chain_top(ch);
 	int rc = punch_blocks(ch, e.where, UINT64_MAX);
@@ -72,11 +94,12 @@ static int zero_blocks(struct pl_chain *ch, uint64_t cno, uint64_t mask)
 	if (!e.where)
 		return pl_layer_set(top, cno, (struct pl_entry){ 0, owned },
 				    false);
-	if (!(e.owned & ~mask))
+	if (!(e.owned & ~mask) && ch->discard != PL_DISCARD_OFF)
 		return give_up(ch, cno, e, owned);
 	trusted = pl_layer_trusts(top, cno);
-	rc = punch_blocks(ch, e.where,
-			  (e.owned & mask) | (trusted ? 0 : fresh));
+	rc = clear_blocks(ch, e.where, e.owned & mask);
+	if (rc == 0 && !trusted)
+		rc = punch_blocks(ch, e.where, fresh);
 	if (rc < 0)
 		return rc;
 	return pl_layer_set(top, cno, (struct pl_entry){ e.where, owned },

@@ -137,6 +137,7 @@ int pl_image_open_chain(struct pl_image *img, const char *key, bool read_only,
 	rc = open_chain(img, top, read_only, pending, ret, err);
 	if (rc < 0 || read_only)
 		return rc;
+	pl_chain_set_discard(*ret, img->desc.discard);
 	rc = adopt_size(img, *ret, err);
 	if (rc < 0)
 		pl_chain_abandon(*ret);

@@ -47,8 +47,8 @@ static void *copy_array(const void *from, size_t n, size_t size)
 int descriptor_copy(const struct pl_image_desc *from, struct pl_image_desc *to)
 {
 	*to = *from;
-	to->layers = copy_array(from->layers, from->n_layers,
-				sizeof(*from->layers));
+	to->layers =
+		copy_array(from->layers, from->n_layers, sizeof(*from->layers));
 	to->snapshots = copy_array(from->snapshots, from->n_snapshots,
 				   sizeof(*from->snapshots));
 	if (to->layers && to->snapshots)
@@ -60,8 +60,7 @@ int descriptor_copy(const struct pl_image_desc *from, struct pl_image_desc *to)
 int descriptor_add_layer(struct pl_image_desc *desc,
 			 const struct pl_image_layer *layer)
 {
-	void *p = realloc(desc->layers,
-			  (desc->n_layers + 1) * sizeof(*layer));
+	void *p = realloc(desc->layers, (desc->n_layers + 1) * sizeof(*layer));
 
 	if (!p)
 		return -ENOMEM;
@@ -173,6 +172,16 @@ static bool get_flag(const json_t *obj, const char *key, bool *ret)
 	return !v || json_is_boolean(v);
 }
 
+/* Absent is "block". */
+static bool get_discard(const json_t *obj, enum pl_discard *ret)
+{
+	const json_t *v = json_object_get(obj, "discard");
+
+	*ret = PL_DISCARD_BLOCK;
+	return !v || (json_is_string(v) &&
+		      pl_discard_parse(json_string_value(v), ret));
+}
+
 static int read_layers(const json_t *root, struct pl_image_desc *desc,
 		       struct pl_err *err)
 {
@@ -251,6 +260,8 @@ static int decode(const json_t *root, struct pl_image_desc *desc,
 		return bad(err, "\"blockSize\"");
 	desc->block_size = (uint32_t)bs;
 	desc->checksums = json_is_true(json_object_get(root, "checksums"));
+	if (!get_discard(root, &desc->discard))
+		return bad(err, "\"discard\"");
 	if (!get_id(root, "top", desc->top, true))
 		return bad(err, "\"top\"");
 	rc = read_layers(root, desc, err);
@@ -401,6 +412,11 @@ static char *encode(const struct pl_image_desc *desc)
 	/* Only where it is set: older programs do not know it. */
 	if (root && desc->checksums &&
 	    json_object_set_new(root, "checksums", json_true()) < 0)
+		root = give_up(root);
+	if (root && desc->discard != PL_DISCARD_BLOCK &&
+	    json_object_set_new(root, "discard",
+				json_string(pl_discard_name(desc->discard))) <
+		    0)
 		root = give_up(root);
 	text = root ? dump(root) : NULL;
 	json_decref(root);

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "chain/chain.h"
 #include "layer/damage.h"
 
 struct pl_dir;
@@ -73,6 +74,7 @@ struct pl_image_desc {
 	uint64_t size; /* of the top, bytes */
 	uint32_t block_size;
 	bool checksums; /* of blocks, for layers that are sealed */
+	enum pl_discard discard; /* what the top gives back */
 	struct pl_image_layer *layers;
 	unsigned n_layers;
 	struct pl_image_snapshot *snapshots; /* in order of creation */
@@ -130,6 +132,13 @@ int pl_image_delete(struct pl_image *img, const char *key,
 /* Grows to size bytes (rounded up to the block size). Smaller: INVALID_ARGUMENT. */
 int pl_image_resize(struct pl_image *img, struct pl_chain *live, uint64_t size,
 		    struct pl_err *err);
+
+/* "block", "cluster", "off"; false: none of them. */
+bool pl_discard_parse(const char *word, enum pl_discard *ret);
+const char *pl_discard_name(enum pl_discard discard);
+/* From now on, for `live` at once. -ESTALE: set, but perhaps not durable. */
+int pl_image_set_discard(struct pl_image *img, struct pl_chain *live,
+			 enum pl_discard discard, struct pl_err *err);
 
 struct pl_compact_result {
 	uint64_t host_before, host_after; /* host bytes of the top layer */

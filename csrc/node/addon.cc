@@ -32,6 +32,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
 	exports["switchTo"] = Napi::Function::New<switch_to>(env);
 	exports["deleteSnapshot"] = Napi::Function::New<delete_snapshot>(env);
 	exports["resize"] = Napi::Function::New<resize>(env);
+	exports["setDiscard"] = Napi::Function::New<set_discard>(env);
 	exports["compact"] = Napi::Function::New<compact>(env);
 	exports["isLocked"] = Napi::Function::New<is_locked>(env);
 	exports["stopFlag"] = Napi::Function::New<new_stop_flag>(env);

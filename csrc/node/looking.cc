@@ -115,6 +115,7 @@ Napi::Value info_object(Napi::Env env, const Info &info)
 	out["blockSize"] = number(env, info.desc.block_size);
 	out["top"] = string(env, info.desc.top);
 	out["checksums"] = Napi::Boolean::New(env, info.desc.checksums);
+	out["discard"] = string(env, pl_discard_name(info.desc.discard));
 	out["layers"] = layers;
 	out["snapshots"] = snapshots;
 	return out;

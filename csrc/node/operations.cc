@@ -144,6 +144,21 @@ Napi::Value resize(const Napi::CallbackInfo &info)
 	});
 }
 
+/* (dir, "block" | "cluster" | "off") */
+Napi::Value set_discard(const Napi::CallbackInfo &info)
+{
+	std::string word = text_or_empty(info[1]);
+	pl_discard discard = PL_DISCARD_BLOCK;
+
+	pl_discard_parse(word.c_str(), &discard);
+	return start(info.Env(), [path = text_or_empty(info[0]),
+				  discard](pl_err *err) {
+		return with_image(path, "ploop set", err, [&](pl_image *img) {
+			return pl_image_set_discard(img, nullptr, discard, err);
+		});
+	});
+}
+
 /* (dir, onProgress | null, stopFlag | null) */
 Napi::Value compact(const Napi::CallbackInfo &info)
 {

@@ -14,6 +14,7 @@ Napi::Value snapshot(const Napi::CallbackInfo &info);
 Napi::Value switch_to(const Napi::CallbackInfo &info);
 Napi::Value delete_snapshot(const Napi::CallbackInfo &info);
 Napi::Value resize(const Napi::CallbackInfo &info);
+Napi::Value set_discard(const Napi::CallbackInfo &info);
 Napi::Value compact(const Napi::CallbackInfo &info);
 
 /* looking.cc: what only looks */

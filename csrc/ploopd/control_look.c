@@ -180,6 +180,8 @@ int pl_op_info(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	json_object_set_new(j, "readOnly", json_boolean(w->att.read_only));
 	pl_call_set_number(j, "size", pl_engine_size(w->engine));
 	pl_call_set_number(j, "blockSize", pl_engine_block_size(w->engine));
+	pl_call_set_text(j, "discard",
+			 pl_discard_name(pl_image_desc(w->image)->discard));
 	pl_call_set_text(j, "top", shown_layer(w));
 	json_object_set_new(j, "layers", layers);
 	pl_call_set_number(j, "pid", (uint64_t)getpid());

@@ -172,24 +172,77 @@ static int op_compact(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	return rc;
 }
 
-static int op_set(struct pl_worker *w, struct pl_call *call, json_t **ret,
-		  struct pl_err *err)
+/* The word of a member that may be absent: *ret_word is NULL then. */
+static int set_word(struct pl_call *call, const char *name,
+		    const char **ret_word, struct pl_err *err)
+{
+	return pl_call_get_text(call, name, 16, ret_word, err) < 0 ? -EINVAL :
+								     0;
+}
+
+static int set_on_full(struct pl_worker *w, const char *word,
+		       struct pl_err *err)
 {
 	enum pl_on_full on_full;
-	const char *word;
 
-	if (pl_call_get_text(call, "onFull", 16, &word, err) < 0)
-		return -EINVAL;
-	if (!word || pl_on_full_parse(word, &on_full) < 0)
+	if (pl_on_full_parse(word, &on_full) < 0)
 		return pl_err_set(err, PL_E_INVALID_ARGUMENT, 0,
 				  "set: onFull: must be \"pause\" or "
 				  "\"error\"");
 	w->shared->on_full = on_full;
 	pl_engine_set_on_full(w->engine, on_full);
 	pl_worker_tell_keeper(w);
-	*ret = json_object();
-	pl_call_set_text(*ret, "onFull", word);
 	return 0;
+}
+
+/* Changes the descriptor, so nothing else may do that meanwhile. */
+static int set_discard(struct pl_worker *w, const char *word,
+		       struct pl_err *err)
+{
+	enum pl_discard discard;
+	int rc;
+
+	if (!pl_discard_parse(word, &discard))
+		return pl_err_set(err, PL_E_INVALID_ARGUMENT, 0,
+				  "set: discard: must be \"block\", "
+				  "\"cluster\" or \"off\"");
+	if (w->att.read_only)
+		return pl_err_set(err, PL_E_READ_ONLY, EROFS,
+				  "set: discard: the image is attached "
+				  "read-only");
+	if (w->maintenance)
+		return pl_err_set(err, PL_E_BUSY, EBUSY,
+				  "set: a %s of this image is under way",
+				  w->maintenance);
+	w->maintenance = "set";
+	rc = pl_image_set_discard(w->image, pl_engine_chain(w->engine), discard,
+				  err);
+	w->maintenance = NULL;
+	return rc;
+}
+
+static int op_set(struct pl_worker *w, struct pl_call *call, json_t **ret,
+		  struct pl_err *err)
+{
+	const char *on_full, *discard;
+	int rc = set_word(call, "onFull", &on_full, err);
+
+	if (rc == 0)
+		rc = set_word(call, "discard", &discard, err);
+	if (rc < 0)
+		return rc;
+	if (!on_full && !discard)
+		return pl_err_set(err, PL_E_INVALID_ARGUMENT, 0,
+				  "set: onFull or discard must be given");
+	if (on_full)
+		rc = set_on_full(w, on_full, err);
+	if (rc == 0 && discard)
+		rc = set_discard(w, discard, err);
+	*ret = json_object();
+	pl_call_set_text(*ret, "onFull", pl_on_full_name(w->shared->on_full));
+	pl_call_set_text(*ret, "discard",
+			 pl_discard_name(pl_image_desc(w->image)->discard));
+	return rc;
 }
 
 static int op_cancel(struct pl_worker *w, struct pl_call *call, json_t **ret,

@@ -73,12 +73,29 @@ static int zero_instead(const struct file *f, const struct pl_io *io)
 	return 0;
 }
 
-#define PUNCH_MODE (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
+static int punch_mode(const struct pl_io *io)
+{
+	return FALLOC_FL_KEEP_SIZE |
+	       (io->flags & PL_IO_KEEP ? FALLOC_FL_ZERO_RANGE :
+					 FALLOC_FL_PUNCH_HOLE);
+}
+
+/* Space that can't be kept is given up: zeros are what was promised. */
+static bool punch_instead(struct pl_io *io, int res)
+{
+	if (io->op != PL_IO_PUNCH || !(io->flags & PL_IO_KEEP) ||
+	    (res != -EOPNOTSUPP && res != -ENOSPC))
+		return false;
+	io->flags &= ~PL_IO_KEEP;
+	return true;
+}
 
 /* What the kernel did; true when the operation needs another call. */
 static bool advance(const struct file *f, struct pl_io *io, int res)
 {
 	if (res == -EINTR || res == -EAGAIN)
+		return true;
+	if (punch_instead(io, res))
 		return true;
 	if (io->op == PL_IO_PUNCH && res == -EOPNOTSUPP)
 		res = zero_instead(f, io);
@@ -116,7 +133,7 @@ static int call(const struct file *f, const struct pl_io *io)
 		rc = fdatasync(f->fd);
 		break;
 	case PL_IO_PUNCH:
-		rc = fallocate(f->fd, PUNCH_MODE, off, (off_t)io->len);
+		rc = fallocate(f->fd, punch_mode(io), off, (off_t)io->len);
 		break;
 	}
 	return rc < 0 ? -errno : (int)rc;
@@ -126,8 +143,8 @@ static void submit_ring(struct file *f, struct pl_io *io);
 
 static void ring_done(struct pl_ev *ev, int res, bool more)
 {
-	struct pl_io *io = (struct pl_io *)((char *)ev -
-					    offsetof(struct pl_io, ev));
+	struct pl_io *io =
+		(struct pl_io *)((char *)ev - offsetof(struct pl_io, ev));
 
 	(void)more;
 	if (advance(file_of(io->st), io, res))
@@ -153,7 +170,7 @@ static void submit_ring(struct file *f, struct pl_io *io)
 		io_uring_prep_fsync(sqe, f->fd, IORING_FSYNC_DATASYNC);
 		break;
 	case PL_IO_PUNCH:
-		io_uring_prep_fallocate(sqe, f->fd, PUNCH_MODE, (off_t)off,
+		io_uring_prep_fallocate(sqe, f->fd, punch_mode(io), (off_t)off,
 					(off_t)io->len);
 		break;
 	}

@@ -54,8 +54,11 @@ static int run_one(struct pl_store *st, struct pl_io *io)
 int pl_store_read(struct pl_store *st, void *buf, uint64_t len, uint64_t off,
 		  unsigned flags)
 {
-	struct pl_io io = { .op = PL_IO_READ, .flags = flags, .off = off,
-			    .len = len, .buf = buf };
+	struct pl_io io = { .op = PL_IO_READ,
+			    .flags = flags,
+			    .off = off,
+			    .len = len,
+			    .buf = buf };
 
 	return len ? run_one(st, &io) : 0;
 }
@@ -63,8 +66,11 @@ int pl_store_read(struct pl_store *st, void *buf, uint64_t len, uint64_t off,
 int pl_store_write(struct pl_store *st, const void *buf, uint64_t len,
 		   uint64_t off, unsigned flags)
 {
-	struct pl_io io = { .op = PL_IO_WRITE, .flags = flags, .off = off,
-			    .len = len, .buf = (void *)(uintptr_t)buf };
+	struct pl_io io = { .op = PL_IO_WRITE,
+			    .flags = flags,
+			    .off = off,
+			    .len = len,
+			    .buf = (void *)(uintptr_t)buf };
 
 	return len ? run_one(st, &io) : 0;
 }
@@ -79,6 +85,15 @@ int pl_store_sync(struct pl_store *st)
 int pl_store_punch(struct pl_store *st, uint64_t off, uint64_t len)
 {
 	struct pl_io io = { .op = PL_IO_PUNCH, .off = off, .len = len };
+
+	return len ? run_one(st, &io) : 0;
+}
+
+int pl_store_clear(struct pl_store *st, uint64_t off, uint64_t len)
+{
+	struct pl_io io = {
+		.op = PL_IO_PUNCH, .flags = PL_IO_KEEP, .off = off, .len = len
+	};
 
 	return len ? run_one(st, &io) : 0;
 }

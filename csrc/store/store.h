@@ -32,6 +32,8 @@ enum pl_io_op {
 
 /* Metadata: goes through the page cache, where it outlives this process. */
 #define PL_IO_META 1u
+/* Of PL_IO_PUNCH: the host space stays allocated where the host can do that. */
+#define PL_IO_KEEP 2u
 
 /*
  * One operation. res: 0 or -errno. Reads beyond the end of the file give
@@ -79,6 +81,8 @@ int pl_store_write(struct pl_store *st, const void *buf, uint64_t len,
 		   uint64_t off, unsigned flags);
 int pl_store_sync(struct pl_store *st);
 int pl_store_punch(struct pl_store *st, uint64_t off, uint64_t len);
+/* Reads as zeros afterwards, too, but keeps its host space (PL_IO_KEEP). */
+int pl_store_clear(struct pl_store *st, uint64_t off, uint64_t len);
 int pl_store_size(struct pl_store *st, uint64_t *ret_bytes);
 int pl_store_truncate(struct pl_store *st, uint64_t size);
 int pl_store_seek_data(struct pl_store *st, uint64_t off, uint64_t *ret_start,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The operations of a control socket: what each takes and gives (docs/control.md).
 
-import type { NativeCompactResult, NativeDiff, NativeExtent, NativeLayerUsage } from '../native/index.js';
+import type { DiscardPolicy, NativeCompactResult, NativeDiff, NativeExtent, NativeLayerUsage } from '../native/index.js';
 import type { OnFull } from './attachments.js';
 
 interface OperationStats {
@@ -30,6 +30,7 @@ export interface ControlOperations {
       readOnly: boolean;
       size: number;
       blockSize: number;
+      discard: DiscardPolicy;
       top: string;
       layers: ({ id: string; parent: string | null } & NativeLayerUsage)[];
       pid: number;
@@ -44,7 +45,7 @@ export interface ControlOperations {
     } & FullHost,
   ];
   flush: [Record<string, never>, Record<string, never>];
-  set: [{ onFull: OnFull }, { onFull: OnFull }];
+  set: [{ onFull?: OnFull; discard?: DiscardPolicy }, { onFull: OnFull; discard: DiscardPolicy }];
   snapshot: [{ name?: string; description?: string }, { id: string; pausedUs: number }];
   resize: [{ size: number }, { size: number }];
   compact: [Record<string, never>, NativeCompactResult];

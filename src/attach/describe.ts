@@ -6,7 +6,7 @@ import { resolve } from 'node:path';
 import { PloopError } from '../errors.js';
 import { readDescriptor, type ImageDescriptor } from '../image/descriptor.js';
 import { snapshotsOf, type Snapshot } from '../image/snapshots.js';
-import { native, type NativeLayer, type NativeLayerUsage } from '../native/index.js';
+import { native, type DiscardPolicy, type NativeLayer, type NativeLayerUsage } from '../native/index.js';
 import { attachmentsOf, type Attachment } from './attachments.js';
 import { control } from './control.js';
 import { mountPointsOf } from './mounts.js';
@@ -47,6 +47,7 @@ export interface ImageDescription {
   created: string;
   sizeBytes: number;
   blockSizeBytes: number;
+  discard: DiscardPolicy;
   /** All layers together. */
   hostBytes: number;
   /** From the base to the top, branches in between. */
@@ -68,6 +69,7 @@ export async function describeImage(dir: string, options: RunDirectoryOption = {
     created: descriptor.created,
     sizeBytes: descriptor.size,
     blockSizeBytes: descriptor.blockSize,
+    discard: descriptor.discard,
     hostBytes: layers.reduce((sum, layer) => sum + layer.hostBytes, 0),
     layers,
     snapshots: snapshotsOf(descriptor),

@@ -51,6 +51,7 @@ export interface Binding {
   switchTo(dir: string, snapshot: string): Promise<void>;
   deleteSnapshot(dir: string, snapshot: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<void>;
   resize(dir: string, size: number): Promise<void>;
+  setDiscard(dir: string, discard: string): Promise<void>;
   compact(dir: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<NativeCompactResult>;
   isLocked(path: string, shared: boolean): Promise<boolean>;
   stopFlag(): StopFlag;

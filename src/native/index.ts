@@ -44,6 +44,11 @@ export interface NativeLayer {
   usage?: NativeLayerUsage;
 }
 
+/** What discards give back to the host: every block, clusters without data, nothing. */
+export type DiscardPolicy = 'block' | 'cluster' | 'off';
+
+export const DISCARD_POLICIES: readonly DiscardPolicy[] = ['block', 'cluster', 'off'];
+
 export interface NativeImageInfo {
   id: string;
   label: string;
@@ -54,6 +59,7 @@ export interface NativeImageInfo {
   top: string;
   /** Layers get block checksums when they are sealed. */
   checksums?: boolean;
+  discard: DiscardPolicy;
   layers: NativeLayer[];
   snapshots: NativeSnapshot[];
 }
@@ -105,6 +111,7 @@ export interface Native {
   switchTo(dir: string, snapshot: string): Promise<void>;
   deleteSnapshot(dir: string, snapshot: string, options?: LongWork): Promise<void>;
   resize(dir: string, size: number): Promise<void>;
+  setDiscard(dir: string, discard: DiscardPolicy): Promise<void>;
   compact(dir: string, options?: LongWork): Promise<NativeCompactResult>;
   /** Whether some process holds an exclusive flock(2) on the file, or with `shared` any; false when there is no such file. */
   isLocked(path: string, options?: { shared?: boolean }): Promise<boolean>;
@@ -199,6 +206,14 @@ export const native: Native = {
     checkPath('resize: dir', dir);
     checkInteger('resize: size', size, { min: 1, max: MAX_SIZE_BYTES });
     await translated(binding().resize(dir, size));
+  },
+
+  async setDiscard(dir, discard) {
+    checkPath('setDiscard: dir', dir);
+    if (!DISCARD_POLICIES.includes(discard)) {
+      throw new PloopError('INVALID_ARGUMENT', `setDiscard: discard: ${String(discard)} is not one of ${DISCARD_POLICIES.join(', ')}`);
+    }
+    await translated(binding().setDiscard(dir, discard));
   },
 
   async compact(dir, options = {}) {

@@ -23,6 +23,7 @@ const descriptor: ImageDescriptor = {
   created: '2026-11-20T09:00:00Z',
   size: 4096,
   blockSize: 4096,
+  discard: 'block',
   top: 'top',
   layers: [
     { id: 'a', parent: null, size: 4096 },

@@ -34,6 +34,14 @@ function render({ image, layers, fileSystem, space }: ImageSpace, reclaimableByt
     ['created', image.created],
     ['size', `${formatSize(image.sizeBytes)} in blocks of ${formatSize(image.blockSizeBytes)}`],
     ['file system', fileSystemText(image, fileSystem)],
+    [
+      'discards give',
+      image.discard === 'block'
+        ? null
+        : image.discard === 'cluster'
+          ? 'clusters without data back to the host'
+          : 'nothing back to the host',
+    ],
     ['host spends', `${formatSize(image.hostBytes)} in ${image.layers.length === 1 ? '1 layer' : `${image.layers.length} layers`}`],
     ['reclaimable', reclaimableBytes === null ? null : reclaimableText(image, reclaimableBytes)],
     ...spaceFacts(space),

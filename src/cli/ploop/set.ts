@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// `ploop set`: settings of an attached image, changed while it is in use.
-import { findAttachment } from '../../attach/attachments.js';
-import { control } from '../../attach/control.js';
+// `ploop set`: settings of an image, changed while it is in use.
+import { resolve } from 'node:path';
+
+import { changeSettings } from '../../attach/settings.js';
 import { PloopError } from '../../errors.js';
-import { readDescriptor } from '../../image/descriptor.js';
+import { DISCARD_POLICIES, type DiscardPolicy } from '../../native/index.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
 import { IMAGE_ARGUMENT, ON_FULL_OPTION, onFull, runDirOption, word } from './image-argument.js';
 
@@ -11,21 +12,32 @@ const { default: _none, ...onFullOption } = ON_FULL_OPTION;
 
 export const setCommand: Command = {
   name: 'set',
-  summary: 'change a setting of an attached image',
-  description: 'The setting lasts until the image is detached. With `--on-full error`, requests that wait for room fail at once.',
+  summary: 'change a setting of an image',
+  description:
+    '--on-full lasts until the image is detached; with `error`, requests that wait for room fail at once. --discard lasts: `block` gives ' +
+    'every block that the file system discards back to the host (the default; best on flash), `cluster` only clusters of 64 blocks ' +
+    'without any data left (keeps files whole on disks), `off` nothing. Blocks that are kept read as zeros and are used again.',
   arguments: [IMAGE_ARGUMENT],
-  options: [{ ...onFullOption, required: true }],
-  examples: [['ploop set /vz/web --on-full error', 'lets writes fail that wait for room on the host']],
+  options: [onFullOption, { flags: '--discard <what>', summary: 'what discards give back to the host', choices: DISCARD_POLICIES }],
+  examples: [
+    ['ploop set /vz/web --on-full error', 'lets writes fail that wait for room on the host'],
+    ['ploop set /vz/web --discard cluster', 'punches no small holes any more'],
+  ],
   run: set,
 };
 
 async function set(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<void> {
-  const dir = word(args, 'dir');
-  const attachment = await findAttachment(dir, runDirOption(ctx));
-  if (attachment === null) {
-    await readDescriptor(dir);
-    throw new PloopError('NOT_ATTACHED', `${dir} is not attached`, { hint: 'Settings belong to attached images: see ploop attach.' });
+  const discard = options['discard'] as DiscardPolicy | undefined;
+  if (options['onFull'] === undefined && discard === undefined) {
+    throw new PloopError('INVALID_ARGUMENT', 'set: no setting was given', { hint: 'Give --on-full or --discard.' });
   }
-  const done = await control(attachment, 'set', { onFull: onFull(options) }, { signal: ctx.signal });
-  ctx.result({ directory: attachment.directory, onFull: done.onFull }, `${attachment.directory}: on-full is ${done.onFull}`);
+  const done = await changeSettings(word(args, 'dir'), {
+    ...runDirOption(ctx),
+    ...(options['onFull'] === undefined ? {} : { onFull: onFull(options) }),
+    discard,
+    signal: ctx.signal,
+  });
+  const directory = resolve(done.directory);
+  const text = `${directory}: ${done.onFull === null ? '' : `on-full is ${done.onFull}, `}discard is ${done.discard}`;
+  ctx.result({ ...done, directory }, text);
 }

@@ -8,6 +8,7 @@ import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { spacePages } from '../../attach/space.js';
 import { PloopError } from '../../errors.js';
 import { run } from '../../exec/run.js';
+import type { DiscardPolicy } from '../../native/index.js';
 import { imageFileSystem, type ImageFileSystem } from '../image/usage.js';
 import { addCounts, countBlocks, FreeMap, NO_BLOCKS, type BlockCounts } from './blocks.js';
 import { freeSpace, type FreeSpace } from './free.js';
@@ -65,16 +66,26 @@ export async function measureSpace(dir: string, options: MeasureOptions = {}): P
       smearBytes: usedBytes === null ? null : Math.max(0, image.hostBytes - usedBytes),
       topBytes: (counts?.top ?? 0) * blockSizeBytes,
       sharedBytes: (counts?.below ?? 0) * blockSizeBytes,
-      trimBytes: known ? counts.topFree * blockSizeBytes : null,
-      packBytes: known ? packable(counts, blockSizeBytes) : null,
+      trimBytes: known ? trimmable(counts, blockSizeBytes, image.discard) : null,
+      packBytes: known ? packable(counts, blockSizeBytes, image.discard) : null,
       heldBytes: known ? counts.belowFree * blockSizeBytes : null,
       unknown,
     },
   };
 }
 
-/** Whole clusters that would become empty if the blocks in use stood as close together as they can. */
-function packable(counts: BlockCounts, blockSizeBytes: number): number {
+/** What discards of all free blocks would give back, as the image's policy is. */
+function trimmable(counts: BlockCounts, blockSizeBytes: number, discard: DiscardPolicy): number {
+  if (discard === 'off') return 0;
+  return (discard === 'block' ? counts.topFree : (counts.clusters - counts.clustersUsed) * 64) * blockSizeBytes;
+}
+
+/**
+ * Clusters that would become empty if the blocks in use stood as close together as they can. Where every block is given
+ * back by itself, a half-empty cluster costs no more than a full one.
+ */
+function packable(counts: BlockCounts, blockSizeBytes: number, discard: DiscardPolicy): number {
+  if (discard === 'block') return 0;
   const fewest = Math.ceil((counts.top - counts.topFree) / 64);
   return Math.max(0, counts.clustersUsed - fewest) * 64 * blockSizeBytes;
 }

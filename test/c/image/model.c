@@ -178,6 +178,12 @@ static bool op_write(struct model *m)
 	return true;
 }
 
+/* Content must not depend on what is given back. */
+static void any_policy(struct model *m, uint64_t seed)
+{
+	pl_chain_set_discard(m->ch, (enum pl_discard)(seed % 3));
+}
+
 static bool op_zero(struct model *m)
 {
 	uint64_t first, n;
@@ -186,6 +192,7 @@ static bool op_zero(struct model *m)
 	if (!room(m, first, n))
 		return false;
 	note(m, first, n, 0);
+	any_policy(m, first);
 	if (pl_chain_zero(m->ch, n * 512, first * 512) < 0)
 		return model_trouble(m, "zero failed");
 	return true;
@@ -202,6 +209,7 @@ static bool op_discard(struct model *m)
 	end = (first + n) / per * per;
 	if (end > start)
 		note(m, start, end - start, 0);
+	any_policy(m, first);
 	if (pl_chain_discard(m->ch, n * 512, first * 512) < 0)
 		return model_trouble(m, "discard failed");
 	return true;

@@ -61,6 +61,7 @@ export function readDescriptor(directory: string): Descriptor {
   optional(root['fs'], (value) => text(value, 15, 'fs'));
   const blockSize = positive(root['blockSize'], 'blockSize');
   if (![4096, 8192, 16384, 32768, 65536].includes(blockSize)) fail('blockSize');
+  if (!['block', 'cluster', 'off'].includes((root['discard'] as string | undefined) ?? 'block')) fail('discard');
   const descriptor: Descriptor = {
     size: positive(root['size'], 'size'),
     blockSize,
