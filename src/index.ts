@@ -48,6 +48,7 @@ export { imageFileSystem, type ImageFileSystem } from './filesystem/image/usage.
 export { packFileSystem, type PackEstimate, type PackOptions, type PackResult } from './filesystem/pack.js';
 
 // ---- streams ----
+export { copyImage, type CopiedImage, type CopyOptions, type CopyRound } from './stream/copy.js';
 export { receiveImage, type ReceiveOptions, resumeToken } from './stream/receive.js';
 export { sendImage, type SendOptions } from './stream/send.js';
 export type { Transferred, TransferOptions } from './stream/transfer.js';

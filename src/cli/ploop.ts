@@ -4,6 +4,7 @@ import type { Program } from './command.js';
 import { attachCommand } from './ploop/attach.js';
 import { checkCommand } from './ploop/check.js';
 import { compactCommand } from './ploop/compact.js';
+import { copyCommand } from './ploop/copy.js';
 import { createCommand } from './ploop/create.js';
 import { detachCommand } from './ploop/detach.js';
 import { diffCommand } from './ploop/diff.js';
@@ -60,6 +61,7 @@ export const ploopProgram: Program = {
     diffCommand,
     sendCommand,
     receiveCommand,
+    copyCommand,
   ],
 };
 

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a copy goes: a directory of this machine, or of another one through ssh, where the same commands run.
+
+import { deleteSnapshot } from '../attach/operations.js';
+import { isErrorCode, PloopError } from '../errors.js';
+import { type Flow, startFlow } from '../exec/flow.js';
+import { run } from '../exec/run.js';
+import { listSnapshots } from '../image/snapshots.js';
+import { checkPath } from '../native/arguments.js';
+import { receiveArguments, resumeToken } from './receive.js';
+import { type Running, startStream, type Transferred } from './transfer.js';
+
+export interface DestinationOptions {
+  /** Discard what was written to the copy. */
+  force?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+  runDir?: string | undefined;
+}
+
+export interface Destination {
+  /** "HOST:DIR" or "DIR", as it was given. */
+  readonly name: string;
+  /** Starts a receiver; its `flow.input` is for the sender. */
+  receive(): Running<Transferred>;
+  /** Ids of the snapshots it has, hidden ones left out; null when there is no image. */
+  snapshots(): Promise<string[] | null>;
+  /** Of a transfer that broke; null when there is none. */
+  token(): Promise<string | null>;
+  deleteSnapshot(id: string): Promise<void>;
+}
+
+const ABSENT = ['NOT_FOUND', 'NOT_AN_IMAGE'];
+
+function absentIsNull(error: unknown): null {
+  if (error instanceof PloopError && ABSENT.includes(error.code)) return null;
+  throw error;
+}
+
+/** "HOST:DIR" where the colon comes before any slash, as for scp. */
+export function parseDestination(given: string, rsh: readonly string[], options: DestinationOptions): Destination {
+  const [, host, dir] = /^([^/:]+):(.+)$/.exec(given) ?? [];
+  if (host === undefined || dir === undefined) return localDestination(given, options);
+  if (host.startsWith('-')) throw new PloopError('INVALID_ARGUMENT', `copy: '${host}' is no host`);
+  return remoteDestination(given, { host, dir, rsh }, options);
+}
+
+function localDestination(dir: string, options: DestinationOptions): Destination {
+  const { force, signal } = options;
+  checkPath('copy: destination', dir);
+  return {
+    name: dir,
+    receive: () => startStream<Transferred>(receiveArguments(dir, { force }), { stdin: 'pipe', stdout: 'capture' }, { signal }),
+    snapshots: () => listSnapshots(dir).then((list) => list.map((one) => one.id), absentIsNull),
+    token: () => resumeToken(dir, { signal }).catch(absentIsNull),
+    async deleteSnapshot(id) {
+      await deleteSnapshot(dir, id, { signal, runDir: options.runDir });
+    },
+  };
+}
+
+interface Remote {
+  host: string;
+  dir: string;
+  rsh: readonly string[];
+}
+
+function remoteDestination(name: string, remote: Remote, options: DestinationOptions): Destination {
+  const { signal, force } = options;
+  const [program = 'ssh', ...before] = remote.rsh;
+  const words = (args: readonly string[]): string[] => [...before, remote.host, ['ploop', ...args, '--json'].map(quoted).join(' ')];
+  const ask = async <T>(args: readonly string[]): Promise<T> => {
+    const { stdout, stderr, exitCode } = await run(program, words(args), { signal, accept: 'any' });
+    return answer<T>(remote.host, { stdout, stderr, exitCode });
+  };
+  const { dir } = remote;
+  return {
+    name,
+    receive() {
+      const args = words(['receive', dir, ...(force === true ? ['--force'] : [])]);
+      const flow: Flow = startFlow(program, args, { stdin: 'pipe', stdout: 'capture', signal });
+      const result = flow.ended.then((ended) => answer<Transferred>(remote.host, ended));
+      result.catch(() => undefined);
+      return { flow, result };
+    },
+    snapshots: () =>
+      ask<{ snapshots: { id: string }[] }>(['snapshot-list', dir]).then((list) => list.snapshots.map((one) => one.id), absentIsNull),
+    token: () => ask<{ token: string }>(['receive', '--resume-token', dir]).then((found) => found.token, absentIsNull),
+    async deleteSnapshot(id) {
+      await ask(['snapshot-delete', dir, id]);
+    },
+  };
+}
+
+/** For the shell that sshd starts. */
+function quoted(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+function answer<T>(host: string, ended: { stdout: string; stderr: string; exitCode: number }): T {
+  let document: { error?: { code?: string; message?: string; hint?: string | null } } | undefined;
+  try {
+    document = JSON.parse(ended.stdout) as typeof document;
+  } catch {
+    // ssh itself failed, or there is no ploop.
+  }
+  const { code, message, hint } = document?.error ?? {};
+  if (isErrorCode(code)) throw new PloopError(code, `${host}: ${message ?? code}`, { hint: hint ?? undefined });
+  if (document === undefined || ended.exitCode !== 0) {
+    const said = ended.stderr.trim().split('\n').slice(-3).join('; ');
+    throw new PloopError('TOOL_FAILED', `${host}: ploop could not be run there (status ${ended.exitCode}): ${said}`);
+  }
+  return document as T;
+}
