@@ -93,14 +93,14 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('ploop copy', () => {
     await ploop('create', src, '--size', '256M');
     expect(await ploop('mount', src, mountPoint)).toMatchObject({ status: 0 });
     let lines = 0;
-    let writing = true;
+    const enough = new AbortController();
     const writer = (async () => {
-      while (writing) {
+      while (!enough.signal.aborted) {
         await appendFile(join(mountPoint, 'log'), `${lines++} ${'x'.repeat(50_000)}\n`);
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     })();
-    const done = await copied(dst, '--live', '--rest', '1M').finally(() => (writing = false));
+    const done = await copied(dst, '--live', '--rest', '1M').finally(() => enough.abort());
     await writer;
     expect(done.pauseMs).toBeGreaterThan(0);
     expect(done.rounds.length).toBeGreaterThan(1);
