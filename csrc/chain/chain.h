@@ -79,6 +79,35 @@ int pl_chain_grown(struct pl_chain *ch);
 /* Forgets what is known about the layers below (they were changed). */
 void pl_chain_forget(struct pl_chain *ch);
 
+/*
+ * ---- changing layers below the top, beside requests (swap.c) ----
+ *
+ * What the chain shows must not change by it. No request may be in flight in
+ * replace and remove; they return what was there, which is the caller's then,
+ * to be closed when nobody else that looks at the chain can hold it any more.
+ */
+struct pl_layer *pl_chain_replace(struct pl_chain *ch, unsigned i,
+				  struct pl_layer *by);
+struct pl_layer *pl_chain_remove(struct pl_chain *ch, unsigned i);
+/* The layer's place in the chain, or -1. */
+int pl_chain_find(const struct pl_chain *ch, const char *layer_id);
+
+/* Holds requests on one cluster back (suspends): 0 or -errno. */
+int pl_chain_lock(struct pl_chain *ch, uint64_t cno);
+void pl_chain_unlock(struct pl_chain *ch, uint64_t cno);
+/* Some layer's entry of this locked cluster was changed (suspends). */
+void pl_chain_forget_cluster(struct pl_chain *ch, uint64_t cno);
+
+#define PL_CHAIN_WATCH 64u
+
+/* Which of some clusters the top got other content in. NULL = no watch. */
+struct pl_chain_watch {
+	unsigned n;
+	uint64_t cno[PL_CHAIN_WATCH];
+	bool changed[PL_CHAIN_WATCH];
+};
+void pl_chain_set_watch(struct pl_chain *ch, struct pl_chain_watch *watch);
+
 /* One run of blocks with one owner. */
 struct pl_chain_extent {
 	uint64_t off, len; /* virtual bytes */

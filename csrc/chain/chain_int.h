@@ -69,6 +69,7 @@ struct pl_chain {
 	struct pl_comutex resolve_lock;
 
 	struct cluster_lock *locks[LOCK_BUCKETS], *spare_locks;
+	struct pl_chain_watch *watch;
 };
 
 /* ---- lock.c ---- */
@@ -84,7 +85,12 @@ int lower_owned(struct pl_chain *ch, uint64_t cno, uint64_t *ret);
 int lower_load(struct pl_chain *ch, uint64_t cno);
 const struct rcluster *lower_get(struct pl_chain *ch, uint64_t cno);
 void lower_forget(struct pl_chain *ch);
+void lower_forget_page(struct pl_chain *ch, uint64_t page_no);
 int lower_resize(struct pl_chain *ch);
+
+/* ---- swap.c ---- */
+/* The top's content of a locked cluster is about to change. */
+void note_change(struct pl_chain *ch, uint64_t cno);
 
 /* ---- run.c ---- */
 /* Adjacent blocks of one cluster from one place. */

@@ -252,6 +252,12 @@ void lower_forget(struct pl_chain *ch)
 		forget(ch, ch->oldest);
 }
 
+void lower_forget_page(struct pl_chain *ch, uint64_t page_no)
+{
+	if (page_no < ch->n_rpages && ch->rpages[page_no])
+		forget(ch, ch->rpages[page_no]);
+}
+
 int lower_resize(struct pl_chain *ch)
 {
 	uint64_t n = pl_div_up(pl_div_up(ch->size, ch->cluster_size),

@@ -100,8 +100,10 @@ static int write_spans(struct pl_chain *ch, struct span *spans, unsigned n,
 	struct pl_layer *top = pl_chain_top(ch);
 	int rc = 0;
 
-	for (unsigned i = 0; i < n && rc == 0; i++)
+	for (unsigned i = 0; i < n && rc == 0; i++) {
+		note_change(ch, spans[i].cno);
 		rc = pl_layer_map(top, spans[i].cno, &spans[i].where);
+	}
 	if (rc < 0)
 		return rc;
 	rc = transfer(ch, spans, n, buf);
@@ -189,8 +191,10 @@ static int write_part_locked(struct pl_chain *ch, uint64_t cno, const char *buf,
 	if (rc < 0)
 		return rc;
 	if (e.where && (e.owned >> block_of(ch, in) & 1) &&
-	    fits(pl_layer_store(top), buf, in, len))
+	    fits(pl_layer_store(top), buf, in, len)) {
+		note_change(ch, cno);
 		return write_in_place(ch, e.where, buf, in, len);
+	}
 	return complete_block(ch, cno, buf, in, len);
 }
 

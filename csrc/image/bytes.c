@@ -32,6 +32,12 @@ int chain_ids(const struct pl_image *img, const char *top,
 	return 0;
 }
 
+/* Who has the image to himself need not tell others that he looks. */
+static unsigned look_only(const struct pl_image *img)
+{
+	return img->writable ? 0 : LAYER_FILE_LOOK;
+}
+
 /*
  * A layer below the top, read-only. A crash between a snapshot's commit and
  * sealing leaves one unsealed: sealed now, when we may.
@@ -40,7 +46,8 @@ static int open_lower(struct pl_image *img, const char *id, bool may_seal,
 		      struct pl_layer **ret, struct pl_err *err)
 {
 	struct pl_layer *ly;
-	int rc = layer_file_open(img, id, 0, false, NULL, ret, err);
+	int rc =
+		layer_file_open(img, id, look_only(img), false, NULL, ret, err);
 
 	if (rc < 0 || !may_seal ||
 	    (pl_layer_header(*ret)->state == PL_LAYER_SEALED &&
@@ -70,8 +77,8 @@ static int open_layers(struct pl_image *img, bool read_only,
 	if (rc < 0)
 		return rc;
 	return layer_file_open(img, ids[n - 1]->id,
-			       read_only ? 0 : PL_LAYER_WRITE, true, pending,
-			       &layers[n - 1], err);
+			       read_only ? look_only(img) : PL_LAYER_WRITE,
+			       true, pending, &layers[n - 1], err);
 }
 
 static int open_chain(struct pl_image *img, const char *top, bool read_only,
@@ -302,14 +309,20 @@ int pl_image_map(struct pl_image *img, struct pl_chain *chain, uint64_t off,
 	return rc < 0 ? pl_err_sys(err, rc, "%s: map", img->dir->path) : 0;
 }
 
-int pl_image_layer_usage(struct pl_image *img, const char *layer_id,
-			 struct pl_layer_usage *ret, struct pl_err *err)
+int pl_image_layer_usage(struct pl_image *img, const struct pl_chain *live,
+			 const char *layer_id, struct pl_layer_usage *ret,
+			 struct pl_err *err)
 {
 	struct pl_layer_count count = { 0 };
 	uint64_t bs = img->desc.block_size;
+	int rc = 0, i = live ? pl_chain_find(live, layer_id) : -1;
 	struct pl_layer *ly;
-	int rc = layer_file_open(img, layer_id, 0, false, NULL, &ly, err);
 
+	if (i >= 0)
+		ly = pl_chain_layer(live, (unsigned)i);
+	else
+		rc = layer_file_open(img, layer_id, LAYER_FILE_LOOK, false,
+				     NULL, &ly, err);
 	if (rc < 0)
 		return rc;
 	memset(ret, 0, sizeof(*ret));
@@ -318,7 +331,8 @@ int pl_image_layer_usage(struct pl_image *img, const char *layer_id,
 		rc = pl_store_size(pl_layer_store(ly), &ret->length);
 	if (rc == 0)
 		rc = pl_layer_count(ly, &count);
-	pl_layer_abandon(ly);
+	if (i < 0)
+		pl_layer_abandon(ly);
 	ret->clusters = count.clusters;
 	ret->owned_bytes = count.owned * bs;
 	ret->data_bytes = count.data * bs;

@@ -45,7 +45,7 @@ static int get_layer(struct pl_diff *d, struct pl_image *img, const char *id,
 	if (!more)
 		return pl_err_sys(err, -ENOMEM, "diff");
 	d->opened = more;
-	rc = layer_file_open(img, id, 0, false, NULL, ret, err);
+	rc = layer_file_open(img, id, LAYER_FILE_LOOK, false, NULL, ret, err);
 	if (rc == 0)
 		d->opened[d->n_opened++] = *ret;
 	return rc;

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/co.h"
 #include "base/uuid.h"
 #include "image/image_int.h"
 
@@ -73,26 +75,73 @@ int layer_file_create(struct pl_image *img, const char *parent, uint64_t size,
 	return rc;
 }
 
-int layer_file_open(struct pl_image *img, const char *id, unsigned flags,
-		    bool direct, struct pl_pending *pending,
-		    struct pl_layer **ret, struct pl_err *err)
+int layer_file_store(struct pl_image *img, const char *id, unsigned open_flags,
+		     struct pl_store **ret, struct pl_err *err)
 {
 	char name[LAYER_NAME_MAX];
-	struct pl_store *st;
 	int rc;
 
 	layer_file_name(name, id);
-	rc = img->dir->ops->open(img->dir, name,
-				 (flags & PL_LAYER_WRITE ? PL_OPEN_WRITE : 0) |
-					 (direct ? PL_OPEN_DIRECT : 0),
-				 &st, err);
+	rc = img->dir->ops->open(img->dir, name, open_flags, ret, err);
 	if (rc == -ENOENT)
 		return pl_err_set(err, PL_E_CORRUPT, ENOENT,
 				  "%s: layer %s is missing", img->dir->path,
 				  id);
+	return rc;
+}
+
+#define LOOK_TRIES 100 /* of 20 ms: a layer that is just being sealed */
+
+static int lock_to_look(struct pl_image *img, const char *id,
+			struct pl_store *st, struct pl_err *err)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+	int rc = pl_store_lock(st, PL_STORE_SHARED);
+
+	/* Beside requests nobody may block. */
+	for (unsigned i = 0; rc == -EBUSY && !pl_co_self() && i < LOOK_TRIES;
+	     i++) {
+		nanosleep(&pause, NULL);
+		rc = pl_store_lock(st, PL_STORE_SHARED);
+	}
+	if (rc == -EBUSY)
+		return pl_err_set(err, PL_E_BUSY, EBUSY,
+				  "%s: layer %s is being merged after a "
+				  "deletion; wait for that or stop it: see "
+				  "ploop jobs",
+				  img->dir->path, id);
+	return rc < 0 ? pl_err_sys(err, rc, "layer %s: lock", id) : 0;
+}
+
+int layer_file_open(struct pl_image *img, const char *id, unsigned flags,
+		    bool direct, struct pl_pending *pending,
+		    struct pl_layer **ret, struct pl_err *err)
+{
+	return layer_file_open_how(img, id, flags,
+				   (flags & PL_LAYER_WRITE ? PL_OPEN_WRITE :
+							     0) |
+					   (direct ? PL_OPEN_DIRECT : 0),
+				   pending, ret, err);
+}
+
+int layer_file_open_how(struct pl_image *img, const char *id, unsigned flags,
+			unsigned open_flags, struct pl_pending *pending,
+			struct pl_layer **ret, struct pl_err *err)
+{
+	char name[LAYER_NAME_MAX];
+	struct pl_store *st;
+	int rc = layer_file_store(img, id, open_flags, &st, err);
+
+	*ret = NULL; /* callers clean up what they were given */
 	if (rc < 0)
 		return rc;
-	rc = pl_layer_open(ret, st, flags, pending, err);
+	layer_file_name(name, id);
+	rc = flags & LAYER_FILE_LOOK ? lock_to_look(img, id, st, err) : 0;
+	if (rc < 0) {
+		pl_store_close(st);
+		return rc;
+	}
+	rc = pl_layer_open(ret, st, flags & ~LAYER_FILE_LOOK, pending, err);
 	if (rc < 0) {
 		pl_store_close(st);
 		/* The descriptor says that it is a layer. */
@@ -113,7 +162,7 @@ int layer_file_open(struct pl_image *img, const char *id, unsigned flags,
 	}
 	if (strcmp(pl_layer_id(*ret), id) != 0) {
 		pl_layer_abandon(*ret);
-		*ret = NULL; /* callers clean up what they were given */
+		*ret = NULL;
 		return pl_err_set(err, PL_E_CORRUPT, EUCLEAN,
 				  "%s/%s holds another layer", img->dir->path,
 				  name);

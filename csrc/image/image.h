@@ -123,8 +123,44 @@ int pl_image_switch(struct pl_image *img, const char *key, struct pl_err *err);
 typedef bool pl_progress_fn(void *arg, uint64_t done, uint64_t total);
 
 /*
- * Detached: removes a snapshot, merging its layer into its only child. When
- * that was interrupted the snapshot is hidden and its full id goes on with it.
+ * What a process with a live chain lends to work on its layers: requests held
+ * back (0 or -errno) and let go, and a wait until nobody looks at a layer any
+ * more that has left the chain (all suspend).
+ */
+struct pl_image_live {
+	struct pl_chain *chain;
+	int (*pause)(void *arg);
+	void (*resume)(void *arg);
+	void (*settle)(void *arg);
+	void *arg;
+};
+
+/* pace: waits as long as that many bytes may take; NULL = no limit. */
+struct pl_image_work {
+	pl_progress_fn *progress; /* NULL = not wanted */
+	void (*pace)(void *arg, uint64_t bytes);
+	/* Is this hidden snapshot to go now? NULL = all of them. */
+	bool (*wanted)(void *arg, const char *snapshot_id);
+	void *arg;
+};
+
+/*
+ * A snapshot is deleted in two steps. hide: it is not listed any more; its full
+ * id (ret_id) is what the rest goes by. tidy: the layers that nobody needs are
+ * merged and dropped, those of every hidden snapshot; safe to interrupt and run
+ * again. BUSY from tidy: somebody looks at a layer, or a clone shares it; the
+ * others are done. -ESTALE as for pl_image_snapshot(). live: NULL = detached.
+ */
+int pl_image_hide(struct pl_image *img, const char *key, char *ret_id,
+		  struct pl_err *err);
+int pl_image_tidy(struct pl_image *img, const struct pl_image_live *live,
+		  const struct pl_image_work *work, struct pl_err *err);
+/* Is there a hidden snapshot whose layer could go, but for those who use it? */
+bool pl_image_untidy(const struct pl_image *img, const char *snapshot_id);
+
+/*
+ * Detached: both steps. When the second was interrupted the snapshot is hidden
+ * and its full id goes on with it.
  */
 int pl_image_delete(struct pl_image *img, const char *key,
 		    pl_progress_fn *progress, void *arg, struct pl_err *err);
@@ -229,8 +265,10 @@ struct pl_layer_usage {
 	/* Allocated clusters by their data: [0] up to 1/8, [7] over 7/8. */
 	uint64_t fullness[8];
 };
-int pl_image_layer_usage(struct pl_image *img, const char *layer_id,
-			 struct pl_layer_usage *ret, struct pl_err *err);
+/* live: the chain of an attached image (suspends), or NULL. */
+int pl_image_layer_usage(struct pl_image *img, const struct pl_chain *live,
+			 const char *layer_id, struct pl_layer_usage *ret,
+			 struct pl_err *err);
 
 /*
  * Which blocks cost host space, a page (256) of clusters at a time: in `top`

@@ -58,10 +58,19 @@ void layer_file_name(char name[LAYER_NAME_MAX], const char *id);
 /* Creates, syncs and closes an empty layer file; ret_id: its new id. */
 int layer_file_create(struct pl_image *img, const char *parent, uint64_t size,
 		      char *ret_id, struct pl_err *err);
+/* A flag beside PL_LAYER_*: nobody merges or removes it meanwhile (FMT-086). */
+#define LAYER_FILE_LOOK 0x100u
 /* flags: PL_LAYER_*; direct: data bypasses the page cache. */
 int layer_file_open(struct pl_image *img, const char *id, unsigned flags,
 		    bool direct, struct pl_pending *pending,
 		    struct pl_layer **ret, struct pl_err *err);
+/* The same with PL_OPEN_* for the file itself. */
+int layer_file_open_how(struct pl_image *img, const char *id, unsigned flags,
+			unsigned open_flags, struct pl_pending *pending,
+			struct pl_layer **ret, struct pl_err *err);
+/* Its file alone. */
+int layer_file_store(struct pl_image *img, const char *id, unsigned open_flags,
+		     struct pl_store **ret, struct pl_err *err);
 void layer_file_unlink(struct pl_image *img, const char *id);
 /* Removes what a crash left and the descriptor does not name. */
 void collect_leftovers(struct pl_image *img);

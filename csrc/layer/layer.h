@@ -76,6 +76,9 @@ void pl_layer_abandon(struct pl_layer *ly);
 /* Flush, checkpoint, state = sealed, no journal; read-only afterwards. */
 int pl_layer_seal(struct pl_layer *ly, struct pl_err *err); /* suspends */
 
+/* Of one open to be maintained: it is to be a top again (suspends). */
+int pl_layer_unseal(struct pl_layer *ly, struct pl_err *err);
+
 /* Grows the virtual size (suspends). */
 int pl_layer_grow(struct pl_layer *ly, uint64_t virtual_size,
 		  struct pl_err *err);

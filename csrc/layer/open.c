@@ -289,6 +289,18 @@ int pl_layer_seal(struct pl_layer *ly, struct pl_err *err)
 	return 0;
 }
 
+int pl_layer_unseal(struct pl_layer *ly, struct pl_err *err)
+{
+	int rc = finish(ly);
+
+	ly->hdr.state = PL_LAYER_TOP;
+	if (rc == 0)
+		rc = pl_layer_renew_header(ly);
+	if (rc == 0)
+		rc = pl_layer_renew_header(ly); /* both copies */
+	return rc < 0 ? pl_err_sys(err, rc, "layer %s: unsealing", ly->id) : 0;
+}
+
 /* ---- growing ---- */
 
 static int grow_tables(struct pl_layer *ly, uint64_t page_count)
@@ -447,46 +459,4 @@ int pl_layer_set_parent(struct pl_layer *ly, const struct pl_uuid *parent)
 		ly->hdr.parent = old;
 	pl_comutex_unlock(&ly->flush_lock);
 	return rc;
-}
-
-/* ---- what it is ---- */
-
-uint64_t pl_layer_page_location(const struct pl_layer *ly, uint64_t page_no)
-{
-	return ly->dir[page_no].location;
-}
-
-uint64_t pl_layer_used(const struct pl_layer *ly)
-{
-	return ly->alloc.n - ly->alloc.n_free - ly->hdr.first_cluster;
-}
-
-uint64_t pl_layer_page_count(const struct pl_layer *ly)
-{
-	return ly->page_count;
-}
-
-const struct pl_header *pl_layer_header(const struct pl_layer *ly)
-{
-	return &ly->hdr;
-}
-
-const char *pl_layer_id(const struct pl_layer *ly)
-{
-	return ly->id;
-}
-
-struct pl_store *pl_layer_store(const struct pl_layer *ly)
-{
-	return ly->st;
-}
-
-bool pl_layer_writable(const struct pl_layer *ly)
-{
-	return ly->writable;
-}
-
-uint64_t pl_layer_clusters(const struct pl_layer *ly)
-{
-	return ly->alloc.n_used;
 }

@@ -19,15 +19,39 @@ typedef bool pl_maint_progress_fn(void *arg, uint64_t done, uint64_t total);
 struct pl_maint_progress {
 	pl_maint_progress_fn *fn; /* NULL = not wanted */
 	void *arg;
+	/* Waits as long as these bytes may take; NULL = as fast as it goes. */
+	void (*pace)(void *arg, uint64_t bytes);
 };
 
 /*
- * Copies into `child`, open for writing, what `parent` owns and it does not, so
- * that child alone says what both said. Safe to interrupt and repeat: at any
- * point the two together read the same. Flushed when it returns 0.
+ * Merging two layers of which nobody shows the lower one by itself. Safe to
+ * interrupt (-ECANCELED) and repeat: at any point the two together read the
+ * same. live: the chain that both are in while requests use it; NULL = none
+ * does, or the child is sealed and merged upwards. total: data bytes to move,
+ * for progress (pl_merge_cost).
+ *
+ * Up: the child, open for writing, takes what the parent owns and it does not,
+ * and alone says what both said when it returns 0, flushed.
  */
-int pl_merge(struct pl_layer *child, struct pl_layer *parent,
-	     const struct pl_maint_progress *progress);
+int pl_merge_up(struct pl_layer *child, struct pl_layer *parent,
+		struct pl_chain *live, uint64_t total,
+		const struct pl_maint_progress *progress);
+/*
+ * Down: the parent takes what the child owns, and the child owns nothing any
+ * more, except what was written to it meanwhile; both open for writing, the
+ * parent as large as the child. Durable when it returns 0.
+ */
+int pl_merge_down(struct pl_layer *child, struct pl_layer *parent,
+		  struct pl_chain *live, uint64_t total,
+		  const struct pl_maint_progress *progress);
+
+struct pl_merge_cost {
+	uint64_t up, down; /* bytes of data that each direction moves */
+	uint64_t down_clusters; /* that have anything to move */
+};
+/* By reading both maps. */
+int pl_merge_cost(struct pl_layer *child, struct pl_layer *parent,
+		  struct pl_merge_cost *ret);
 
 struct pl_compact_stats {
 	uint64_t freed, moved; /* clusters */

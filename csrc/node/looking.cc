@@ -47,8 +47,8 @@ int collect(Info &out, const std::string &path, bool usage, bool lock,
 			     desc->snapshots + desc->n_snapshots);
 	for (size_t i = 0; usage && i < out.layers.size(); i++) {
 		pl_layer_usage one = {};
-		rc = pl_image_layer_usage(opened.image.get(), out.layers[i].id,
-					  &one, err);
+		rc = pl_image_layer_usage(opened.image.get(), nullptr,
+					  out.layers[i].id, &one, err);
 		if (rc < 0)
 			return rc;
 		out.usage.push_back(one);

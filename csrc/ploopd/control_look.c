@@ -97,7 +97,8 @@ static int add_layer(struct pl_worker *w, const char *id, json_t *layers,
 	const struct pl_image_layer *layer;
 	struct pl_layer_usage usage;
 	json_t *j, *full;
-	int rc = pl_image_layer_usage(w->image, id, &usage, err);
+	int rc = pl_image_layer_usage(w->image, pl_engine_chain(w->engine), id,
+				      &usage, err);
 
 	if (rc < 0)
 		return rc;

@@ -72,13 +72,12 @@ static int open_error(const struct pl_dir *dir, const char *name, int rc,
  * writers hold a shared flock on each of their descriptions, which is released
  * only with the last reference, and operations in flight are references.
  */
-static int drain(int fd, int direct_fd)
+static int drain(int fd, int direct_fd, bool beside)
 {
-	int rc;
+	int rc = 0;
 
-	do {
-		rc = flock(fd, LOCK_EX);
-	} while (rc < 0 && errno == EINTR);
+	while (!beside && (rc = flock(fd, LOCK_EX)) < 0 && errno == EINTR)
+		;
 	if (rc == 0)
 		rc = flock(fd, LOCK_SH);
 	if (rc == 0 && direct_fd >= 0)
@@ -115,7 +114,9 @@ static int host_open(struct pl_dir *dir, const char *name, unsigned flags,
 			return open_error(dir, name, direct_fd, err);
 		}
 	}
-	rc = flags & PL_OPEN_WRITE ? drain(fd, direct_fd) : 0;
+	rc = flags & PL_OPEN_WRITE ?
+		     drain(fd, direct_fd, flags & PL_OPEN_BESIDE) :
+		     0;
 	if (rc == 0)
 		rc = pl_file_new(ret, fd, direct_fd < 0 ? -1 : direct_fd,
 				 h->loop);
@@ -214,8 +215,8 @@ static int host_lock(struct pl_dir *dir, bool exclusive, const char *who,
 		close(fd);
 		if (rc != -EBUSY)
 			return pl_err_sys(err, rc, "%s/lock", dir->path);
-		return pl_err_set(err, PL_E_BUSY, EBUSY,
-				  "%s is in use by %s", dir->path, holder);
+		return pl_err_set(err, PL_E_BUSY, EBUSY, "%s is in use by %s",
+				  dir->path, holder);
 	}
 	if (exclusive && who && ftruncate(fd, 0) == 0)
 		dprintf(fd, "%s\n", who);

@@ -13,8 +13,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -237,6 +239,45 @@ static int file_seek_data(struct pl_store *st, uint64_t off,
 	return 0;
 }
 
+static int file_clone(struct pl_store *st, uint64_t off, struct pl_store *from,
+		      uint64_t from_off, uint64_t len)
+{
+	struct file_clone_range range = {
+		.src_fd = file_of(from)->fd,
+		.src_offset = from_off,
+		.src_length = len,
+		.dest_offset = off,
+	};
+
+	if (ioctl(file_of(st)->fd, FICLONERANGE, &range) == 0)
+		return 0;
+	return errno == ENOSPC || errno == EDQUOT || errno == EIO ? -errno :
+								    -EOPNOTSUPP;
+}
+
+/* A lock of the open file description, on the first byte. */
+static int file_lock(struct pl_store *st, enum pl_store_lock lock)
+{
+	static const short types[] = { F_UNLCK, F_RDLCK, F_WRLCK };
+	struct flock fl = { .l_type = types[lock],
+			    .l_whence = SEEK_SET,
+			    .l_len = 1 };
+
+	if (fcntl(file_of(st)->fd, F_OFD_SETLK, &fl) == 0)
+		return 0;
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+}
+
+static int file_links(struct pl_store *st, uint64_t *ret)
+{
+	struct stat sb;
+
+	if (fstat(file_of(st)->fd, &sb) < 0)
+		return -errno;
+	*ret = (uint64_t)sb.st_nlink;
+	return 0;
+}
+
 static void file_close(struct pl_store *st)
 {
 	struct file *f = file_of(st);
@@ -254,6 +295,9 @@ static const struct pl_store_ops file_ops = {
 	.truncate = file_truncate,
 	.seek_data = file_seek_data,
 	.usage = file_usage,
+	.clone = file_clone,
+	.lock = file_lock,
+	.links = file_links,
 	.close = file_close,
 };
 

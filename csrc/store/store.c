@@ -119,6 +119,25 @@ int pl_store_usage(struct pl_store *st, uint64_t *ret_host_bytes)
 	return st->ops->usage(st, ret_host_bytes);
 }
 
+int pl_store_clone(struct pl_store *st, uint64_t off, struct pl_store *from,
+		   uint64_t from_off, uint64_t len)
+{
+	return st->ops->clone && st->ops->clone == from->ops->clone ?
+		       st->ops->clone(st, off, from, from_off, len) :
+		       -EOPNOTSUPP;
+}
+
+int pl_store_lock(struct pl_store *st, enum pl_store_lock lock)
+{
+	return st->ops->lock ? st->ops->lock(st, lock) : 0;
+}
+
+int pl_store_links(struct pl_store *st, uint64_t *ret)
+{
+	*ret = 1;
+	return st->ops->links ? st->ops->links(st, ret) : 0;
+}
+
 void pl_store_close(struct pl_store *st)
 {
 	if (st)

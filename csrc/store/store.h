@@ -55,6 +55,17 @@ struct pl_io {
 	uint64_t progress;
 };
 
+/*
+ * Who looks at a file that somebody else may want to change, holds it shared;
+ * who changes a file that others may look at, exclusively. Both refuse instead
+ * of waiting. It belongs to the open store, not to the process.
+ */
+enum pl_store_lock {
+	PL_STORE_UNLOCKED,
+	PL_STORE_SHARED,
+	PL_STORE_EXCLUSIVE, /* of a store that is open for writing */
+};
+
 struct pl_store_ops {
 	const char *name;
 	void (*submit)(struct pl_store *st, struct pl_io *io);
@@ -67,6 +78,11 @@ struct pl_store_ops {
 	int (*seek_data)(struct pl_store *st, uint64_t off, uint64_t *ret_start,
 			 uint64_t *ret_end);
 	int (*usage)(struct pl_store *st, uint64_t *ret_host_bytes);
+	/* May be NULL, as the three below: see their functions. */
+	int (*clone)(struct pl_store *st, uint64_t off, struct pl_store *from,
+		     uint64_t from_off, uint64_t len);
+	int (*lock)(struct pl_store *st, enum pl_store_lock lock);
+	int (*links)(struct pl_store *st, uint64_t *ret);
 	void (*close)(struct pl_store *st);
 };
 
@@ -88,6 +104,16 @@ int pl_store_truncate(struct pl_store *st, uint64_t size);
 int pl_store_seek_data(struct pl_store *st, uint64_t off, uint64_t *ret_start,
 		       uint64_t *ret_end);
 int pl_store_usage(struct pl_store *st, uint64_t *ret_host_bytes);
+/*
+ * Makes the range hold what `from` holds, sharing its host space (a reflink);
+ * -EOPNOTSUPP where that can't be, and nothing has changed. Blocks.
+ */
+int pl_store_clone(struct pl_store *st, uint64_t off, struct pl_store *from,
+		   uint64_t from_off, uint64_t len);
+/* -EBUSY: another open store holds a lock that excludes this one. */
+int pl_store_lock(struct pl_store *st, enum pl_store_lock lock);
+/* Names (hard links) that the file has. */
+int pl_store_links(struct pl_store *st, uint64_t *ret);
 void pl_store_close(struct pl_store *st); /* accepts NULL */
 
 /* Starts n operations and waits for all; the first failure, or 0. */
@@ -98,6 +124,9 @@ int pl_store_run(struct pl_store *const *st, struct pl_io *io, unsigned n);
 #define PL_OPEN_WRITE 1u
 #define PL_OPEN_CREATE 2u /* must not exist (O_EXCL) */
 #define PL_OPEN_DIRECT 4u /* data bypasses the page cache where possible */
+#define PL_OPEN_BESIDE \
+	8u /* with WRITE: this process may have it open for \
+			     writing already, so nobody's I/O is waited for */
 
 struct pl_dir_ops {
 	const char *name;

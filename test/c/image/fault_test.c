@@ -154,6 +154,11 @@ pl_test("a deletion survives any fault")
 	all_faults(MODEL_OP_DELETE);
 }
 
+pl_test("a deletion beside an open disk survives any fault")
+{
+	all_faults(MODEL_OP_DELETE_LIVE);
+}
+
 pl_test("growing survives any fault")
 {
 	all_faults(MODEL_OP_GROW);

@@ -382,6 +382,46 @@ static bool op_delete(struct model *m)
 	return check_closed(m) && open_image(m);
 }
 
+static int never_pause(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+static void never_wait(void *arg)
+{
+	(void)arg;
+}
+
+/* Beside the chain, which goes on afterwards. */
+static bool op_delete_live(struct model *m)
+{
+	struct pl_image_live live = { .chain = m->ch,
+				      .pause = never_pause,
+				      .resume = never_wait,
+				      .settle = never_wait };
+	char id[PL_ID_LEN + 1];
+	struct pl_err err;
+	unsigned i;
+	int rc;
+
+	if (!m->n_snap)
+		return true;
+	i = (unsigned)model_random(m, m->n_snap);
+	m->busy = MODEL_DELETE;
+	m->target = &m->snap[i];
+	rc = pl_image_hide(m->img, m->snap[i].id, id, &err);
+	if (rc == 0)
+		rc = pl_image_tidy(m->img, &live, NULL, &err);
+	if (rc < 0)
+		return model_trouble(m, "delete, live: %s", err.msg);
+	memcpy(m->top, pl_image_desc(m->img)->top, sizeof(m->top));
+	m->busy = MODEL_IDLE;
+	free(m->snap[i].values);
+	m->snap[i] = m->snap[--m->n_snap];
+	return model_verify_all(m);
+}
+
 static bool op_verify_snapshot(struct model *m)
 {
 	struct model_snapshot *s;
@@ -445,6 +485,7 @@ bool model_do(struct model *m, enum model_op op)
 		[MODEL_OP_SNAPSHOT] = op_snapshot,
 		[MODEL_OP_SWITCH] = op_switch,
 		[MODEL_OP_DELETE] = op_delete,
+		[MODEL_OP_DELETE_LIVE] = op_delete_live,
 		[MODEL_OP_GROW] = op_grow,
 		[MODEL_OP_COMPACT] = op_compact,
 		[MODEL_OP_CLOSE] = op_reopen,
@@ -477,8 +518,10 @@ bool model_step(struct model *m)
 		return op_verify_snapshot(m);
 	if (r < 968)
 		return op_switch(m);
-	if (r < 978)
+	if (r < 972)
 		return op_delete(m);
+	if (r < 978)
+		return op_delete_live(m);
 	if (r < 982)
 		return op_grow(m);
 	if (r < 990)

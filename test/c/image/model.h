@@ -77,6 +77,7 @@ enum model_op {
 	MODEL_OP_SNAPSHOT,
 	MODEL_OP_SWITCH,
 	MODEL_OP_DELETE,
+	MODEL_OP_DELETE_LIVE, /* with the chain open */
 	MODEL_OP_GROW,
 	MODEL_OP_COMPACT,
 	MODEL_OP_CLOSE, /* and open again */

@@ -18,7 +18,7 @@ pl_test("data of zeros becomes holes")
 	is_int(pl_chain_close(ch, &s.err), 0);
 	require(stack_open(&s, 0, 0) && stack_open(&s, 1, PL_LAYER_WRITE));
 	is_int(pl_store_usage(pl_layer_store(s.ly[1]), &before), 0);
-	is_int(pl_merge(s.ly[1], s.ly[0], NULL), 0);
+	is_int(pl_merge_up(s.ly[1], s.ly[0], NULL, 1, NULL), 0);
 	is_int(pl_store_usage(pl_layer_store(s.ly[1]), &after), 0);
 	ok(after <= before + 8192); /* its journal */
 	stack_fini(&s);
@@ -36,7 +36,7 @@ pl_test("what the child has already is not copied")
 	is_int(pl_chain_close(ch, &s.err), 0);
 	require(stack_open(&s, 0, 0) && stack_open(&s, 1, PL_LAYER_WRITE));
 	disk_forget_counts(&s);
-	is_int(pl_merge(s.ly[1], s.ly[0], NULL), 0);
+	is_int(pl_merge_up(s.ly[1], s.ly[0], NULL, 1, NULL), 0);
 	is_int(s.spy[1].n.data_bytes, 10 * 4096);
 	is_int(s.spy[0].n.data_reads, 1);
 	stack_fini(&s);

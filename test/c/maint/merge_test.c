@@ -47,7 +47,7 @@ static int merge(const struct pl_maint_progress *progress)
 	if (!stack_open(&s, 1, 0) ||
 	    !stack_open(&s, 2, PL_LAYER_WRITE | PL_LAYER_MAINTAIN))
 		return -EINVAL;
-	rc = pl_merge(s.ly[2], s.ly[1], progress);
+	rc = pl_merge_up(s.ly[2], s.ly[1], NULL, 1, progress);
 	stack_abandon(&s, 1);
 	return rc;
 }
@@ -103,7 +103,7 @@ pl_test("the chain shows the same with the merge half done, and done")
 		require(stack_open(&s, 1, 0) &&
 			stack_open(&s, 2, PL_LAYER_WRITE));
 		s.spy[2].fail_in = n;
-		fired = pl_merge(s.ly[2], s.ly[1], NULL) < 0;
+		fired = pl_merge_up(s.ly[2], s.ly[1], NULL, 1, NULL) < 0;
 		stack_abandon(&s, 1);
 		stack_abandon(&s, 2);
 		ch = stack_chain(&s);
@@ -128,7 +128,7 @@ pl_test("what a failed merge wrote is not shown by a discard (FMT-080)")
 			stack_open(&s, 2, PL_LAYER_WRITE));
 		s.spy[2].fail_errno = ENOSPC;
 		s.spy[2].fail_in = n;
-		fired = pl_merge(s.ly[2], s.ly[1], NULL) < 0;
+		fired = pl_merge_up(s.ly[2], s.ly[1], NULL, 1, NULL) < 0;
 		s.spy[2].failing = false;
 		s.spy[2].fail_in = 0;
 		stack_abandon(&s, 1);
@@ -179,7 +179,7 @@ pl_test("what the parent says beyond the child's end is left out (FMT-061)")
 	require(ch && put(ch, 5, 1, 'b') == 0);
 	is_int(pl_chain_close(ch, &s.err), 0);
 	require(stack_open(&s, 0, 0) && stack_open(&s, 1, PL_LAYER_WRITE));
-	is_int(pl_merge(s.ly[1], s.ly[0], NULL), 0);
+	is_int(pl_merge_up(s.ly[1], s.ly[0], NULL, 1, NULL), 0);
 	ok(stack_close(&s, 1));
 	stack_abandon(&s, 0);
 	ch = stack_chain(&s);

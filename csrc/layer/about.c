@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an open layer is, for those above it. */
+#include "layer/layer_int.h"
+
+uint64_t pl_layer_page_location(const struct pl_layer *ly, uint64_t page_no)
+{
+	return ly->dir[page_no].location;
+}
+
+uint64_t pl_layer_used(const struct pl_layer *ly)
+{
+	return ly->alloc.n - ly->alloc.n_free - ly->hdr.first_cluster;
+}
+
+uint64_t pl_layer_page_count(const struct pl_layer *ly)
+{
+	return ly->page_count;
+}
+
+const struct pl_header *pl_layer_header(const struct pl_layer *ly)
+{
+	return &ly->hdr;
+}
+
+const char *pl_layer_id(const struct pl_layer *ly)
+{
+	return ly->id;
+}
+
+struct pl_store *pl_layer_store(const struct pl_layer *ly)
+{
+	return ly->st;
+}
+
+bool pl_layer_writable(const struct pl_layer *ly)
+{
+	return ly->writable;
+}
+
+uint64_t pl_layer_clusters(const struct pl_layer *ly)
+{
+	return ly->alloc.n_used;
+}
