@@ -25,9 +25,17 @@ export {
 } from './attach/exports.js';
 export { type AttachmentDescription, describeImage, type ImageDescription, type LayerDescription } from './attach/describe.js';
 export {
-  checkImage,
+  cancelJob,
+  type DeletedSnapshot,
   deleteSnapshot,
   type DeleteSnapshotOptions,
+  type Job,
+  listJobs,
+  waitJob,
+  type WaitJobOptions,
+} from './attach/jobs.js';
+export {
+  checkImage,
   mapExtents,
   type MapOptions,
   type NamedSnapshot,

@@ -90,7 +90,7 @@ int pl_image_adopt(struct pl_image *img, const struct pl_image_layer *layers,
 int pl_image_top_is_empty(struct pl_image *img, bool *ret, struct pl_err *err)
 {
 	struct pl_layer_usage usage;
-	int rc = pl_image_layer_usage(img, img->desc.top, &usage, err);
+	int rc = pl_image_layer_usage(img, NULL, img->desc.top, &usage, err);
 
 	if (rc == 0)
 		*ret = usage.owned_bytes == 0;

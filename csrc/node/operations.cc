@@ -5,6 +5,9 @@
  */
 #include "node/operations.h"
 
+#include <chrono>
+#include <thread>
+
 #include "node/job.h"
 
 namespace ploop
@@ -89,19 +92,65 @@ Napi::Value switch_to(const Napi::CallbackInfo &info)
 	});
 }
 
-/* (dir, snapshot, onProgress | null, stopFlag | null) */
+namespace
+{
+
+/* What a deletion on a pool thread is told by and asked. */
+struct Deletion {
+	Progress *progress;
+	uint64_t rate; /* bytes a second, 0 = no limit */
+	std::chrono::steady_clock::time_point next;
+
+	static bool step(void *arg, uint64_t done, uint64_t total)
+	{
+		return Progress::step(static_cast<Deletion *>(arg)->progress,
+				      done, total);
+	}
+
+	static void pace(void *arg, uint64_t bytes)
+	{
+		auto *d = static_cast<Deletion *>(arg);
+		auto now = std::chrono::steady_clock::now();
+
+		if (d->next < now)
+			d->next = now;
+		d->next += std::chrono::nanoseconds(
+			static_cast<int64_t>(static_cast<double>(bytes) * 1e9 /
+					     static_cast<double>(d->rate)));
+		std::this_thread::sleep_until(d->next);
+	}
+};
+
+int run_deletion(pl_image *img, const char *key, Progress *progress,
+		 uint64_t rate, pl_err *err)
+{
+	Deletion d = { progress, rate, {} };
+	pl_image_work work = {};
+	char id[PL_ID_LEN + 1];
+	int rc = pl_image_hide(img, key, id, err);
+
+	work.progress = Deletion::step;
+	work.pace = rate ? Deletion::pace : nullptr;
+	work.arg = &d;
+	return rc < 0 ? rc : pl_image_tidy(img, nullptr, &work, err);
+}
+
+} // namespace
+
+/* (dir, snapshot, onProgress | null, stopFlag | null, rate) */
 Napi::Value delete_snapshot(const Napi::CallbackInfo &info)
 {
 	auto progress = std::make_shared<Progress>(info[2], info[3]);
+	auto rate =
+		static_cast<uint64_t>(info[4].As<Napi::Number>().Int64Value());
 
 	return start(info.Env(), [path = text_or_empty(info[0]),
-				  key = text_or_empty(info[1]),
-				  progress](pl_err *err) {
+				  key = text_or_empty(info[1]), progress,
+				  rate](pl_err *err) {
 		return with_image(
 			path, "ploop snapshot-delete", err, [&](pl_image *img) {
-				return pl_image_delete(img, key.c_str(),
-						       Progress::step,
-						       progress.get(), err);
+				return run_deletion(img, key.c_str(),
+						    progress.get(), rate, err);
 			});
 	});
 }

@@ -16,6 +16,7 @@
 #include "ploopd/log.h"
 #include "ploopd/shared.h"
 #include "ploopd/sums.h"
+#include "ploopd/tidy.h"
 
 #define TELL_US 100000u /* compaction says how far it is this often */
 
@@ -280,6 +281,7 @@ static int op_quit(struct pl_worker *w, struct pl_call *call, json_t **ret,
 
 #define EXCLUSIVE 1u /* one of these at a time */
 #define WRITES 2u /* not on a read-only attachment */
+#define LONG 8u /* may take its time, and holds on to no layer meanwhile */
 #define LOOSE 4u /* works while closing; does not hold closing up */
 
 static const struct op {
@@ -301,6 +303,10 @@ static const struct op {
 	{ "snapshot", op_snapshot, EXCLUSIVE | WRITES },
 	{ "resize", op_resize, EXCLUSIVE | WRITES },
 	{ "compact", op_compact, EXCLUSIVE | WRITES },
+	{ "delete", pl_op_delete, WRITES | LONG },
+	{ "jobs", pl_op_jobs, 0 },
+	{ "job-wait", pl_op_job_wait, LONG },
+	{ "job-cancel", pl_op_job_cancel, WRITES },
 	{ "cancel", op_cancel, LOOSE },
 	{ "quit", op_quit, LOOSE },
 };
@@ -319,6 +325,12 @@ static bool requests_wait(const struct pl_worker *w)
 
 	pl_engine_stats(w->engine, &stats);
 	return stats.full > 0;
+}
+
+/* Merging waits for it before it closes a layer that has left the chain. */
+static bool is_look(const struct op *op)
+{
+	return !(op->flags & (EXCLUSIVE | LONG | LOOSE));
 }
 
 static int begin(struct pl_worker *w, const struct op *op, struct pl_err *err)
@@ -342,9 +354,12 @@ static int begin(struct pl_worker *w, const struct op *op, struct pl_err *err)
 		return pl_err_set(err, PL_E_BUSY, EBUSY,
 				  "%s: a %s of this image is under way",
 				  op->name, w->maintenance);
-	if (op->flags & EXCLUSIVE)
-		w->maintenance = op->name;
 	w->running++;
+	w->looking += is_look(op);
+	if (op->flags & EXCLUSIVE) {
+		w->maintenance = op->name;
+		pl_tidy_hold(w->tidy);
+	}
 	return 0;
 }
 
@@ -352,8 +367,11 @@ static void finish(struct pl_worker *w, const struct op *op)
 {
 	if (op->flags & LOOSE)
 		return;
-	if (op->flags & EXCLUSIVE)
+	if (op->flags & EXCLUSIVE) {
 		w->maintenance = NULL;
+		pl_tidy_release(w->tidy);
+	}
+	w->looking -= is_look(op);
 	w->running--;
 	pl_waitq_wake_all(&w->waiting);
 }

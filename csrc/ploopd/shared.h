@@ -18,7 +18,8 @@ struct pl_shared {
 	uint32_t on_full; /* enum pl_on_full; `set` changes it */
 	uint32_t full_told; /* the log has that the host is too full to open */
 	uint32_t ended; /* PL_ENDED_...: how the last worker went */
-	uint32_t reserved[13]; /* zero */
+	uint32_t tidy_rate_kib; /* of merges, KiB a second; 0 = no limit */
+	uint32_t reserved[12]; /* zero */
 };
 
 #endif

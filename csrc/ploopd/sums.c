@@ -40,6 +40,7 @@ static void run(void *arg)
 		pl_log("block checksums: %s", err.msg);
 	free(job);
 	w->running--;
+	w->summing--;
 	pl_waitq_wake_all(&w->waiting);
 }
 
@@ -55,8 +56,10 @@ void pl_worker_sum_sealed(struct pl_worker *w)
 		return;
 	*job = (struct job){ w, pl_chain_layer(ch, pl_chain_depth(ch) - 2) };
 	w->running++;
+	w->summing++;
 	if (pl_co_start(run, job) < 0) {
 		w->running--;
+		w->summing--;
 		free(job);
 	}
 }

@@ -38,6 +38,7 @@
 #include "ploopd/fds.h"
 #include "ploopd/log.h"
 #include "ploopd/shared.h"
+#include "ploopd/tidy.h"
 #include "ploopd/title.h"
 #include "store/store.h"
 
@@ -66,6 +67,7 @@ int pl_worker_close(struct pl_worker *w, struct pl_err *err)
 			pl_waitq_wait(&w->waiting);
 	} else {
 		w->closing = true;
+		pl_waitq_wake_all(&w->waiting);
 		pl_fuse_stop(w->fuse);
 		pl_exports_stop(w);
 		pl_control_cancel_all(w->control);
@@ -125,6 +127,7 @@ static void hand_over(void *arg)
 	struct pl_err err;
 
 	w->closing = w->replaced = true;
+	pl_waitq_wake_all(&w->waiting);
 	pl_fuse_stop(w->fuse);
 	pl_exports_stop(w);
 	pl_control_cancel_all(w->control);
@@ -198,6 +201,8 @@ static int open_image(struct pl_worker *w, struct pl_err *err)
 	if (rc == 0)
 		pl_engine_set_on_full(w->engine,
 				      (enum pl_on_full)w->shared->on_full);
+	if (rc == 0)
+		rc = pl_tidy_new(&w->tidy, w, err);
 	return rc;
 }
 
@@ -386,6 +391,9 @@ int pl_worker_main(const struct pl_attachment *att)
 		return give_up(&w, &err);
 	w.shared->full_told = 0;
 	say_ready(&w);
+	/* Deletions that the worker before did not end. */
+	if (!w.att.read_only)
+		pl_tidy_start(w.tidy);
 	rc = pl_loop_run(w.loop);
 	if (rc < 0 || !w.closed) {
 		pl_log("the event loop failed: %s", strerrorname_np(-rc));

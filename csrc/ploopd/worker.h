@@ -18,6 +18,7 @@ struct pl_fuse;
 struct pl_shared;
 struct pl_loop;
 struct pl_pending;
+struct pl_tidy;
 struct pl_call;
 
 struct pl_worker {
@@ -34,6 +35,9 @@ struct pl_worker {
 	struct pl_shared *shared;
 	int signal_fd;
 	unsigned running; /* operations that use image or engine */
+	unsigned looking; /* of these, those that may hold on to layers */
+	unsigned summing; /* jobs on layers that were just sealed */
+	struct pl_tidy *tidy; /* merges after deletions */
 	const char *maintenance; /* the one that excludes others, or NULL */
 	bool closing, closed;
 	bool replaced; /* closing, for the next worker */

@@ -2,6 +2,7 @@
 // The operations of a control socket: what each takes and gives (docs/control.md).
 
 import type { DiscardPolicy, NativeCompactResult, NativeDiff, NativeExtent, NativeLayerUsage } from '../native/index.js';
+import type { Job } from './jobs.js';
 import type { OnFull } from './attachments.js';
 
 interface OperationStats {
@@ -54,6 +55,10 @@ export interface ControlOperations {
   diff: [{ from?: string; to?: string; offset?: number; length?: number; limit?: number; compare?: boolean }, NativeDiff];
   exports: [Record<string, never>, { exports: NbdExport[]; clients: number; device: boolean }];
   unexport: [{ name: string; force?: boolean }, NbdExport];
+  delete: [{ snapshot: string; rate?: number; background?: boolean }, { id: string; done: boolean; kept: boolean }];
+  jobs: [Record<string, never>, { jobs: Job[] }];
+  'job-wait': [{ job: string }, { id: string; done: boolean; kept: boolean }];
+  'job-cancel': [{ job: string }, { id: string }];
   quit: [Record<string, never>, Record<string, never>];
 }
 

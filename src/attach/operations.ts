@@ -5,10 +5,10 @@
 import { resolve } from 'node:path';
 
 import { PloopError } from '../errors.js';
-import { readDescriptor, type ImageDescriptor } from '../image/descriptor.js';
-import { findHalfDeleted, findSnapshot } from '../image/snapshots.js';
+import { readDescriptor } from '../image/descriptor.js';
+import { findSnapshot } from '../image/snapshots.js';
 import { checkFunction, checkOptions, checkPath, checkText } from '../native/arguments.js';
-import { native, type NativeCheckResult, type NativeExtent, type NativeSnapshot } from '../native/index.js';
+import { native, type NativeCheckResult, type NativeExtent } from '../native/index.js';
 import { attachmentsOf, findAttachment, type Attachment } from './attachments.js';
 import { control } from './control.js';
 import { mountPointsOf } from './mounts.js';
@@ -67,32 +67,6 @@ export async function switchToSnapshot(dir: string, key: string, options: RunDir
   const snapshot = findSnapshot(await readDescriptor(dir), key);
   await whileDetached(dir, () => native.switchTo(dir, snapshot.id), { ...options, doing: 'going back to a snapshot' });
   return { id: snapshot.id, name: snapshot.name || null };
-}
-
-export interface DeleteSnapshotOptions extends RunDirectoryOption {
-  onProgress?: ((done: number, total: number) => void) | undefined;
-  signal?: AbortSignal | undefined;
-}
-
-/** Removes a snapshot; what only its layer holds moves into the one above. Detached images only. */
-export async function deleteSnapshot(dir: string, key: string, options: DeleteSnapshotOptions = {}): Promise<NamedSnapshot> {
-  checkOptions('snapshot-delete', options, ['runDir', 'onProgress', 'signal']);
-  const snapshot = findDeletable(await readDescriptor(dir), key);
-  const { onProgress, signal } = options;
-  const work = { ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
-  await whileDetached(dir, () => native.deleteSnapshot(dir, snapshot.id, work), { ...options, doing: 'deleting a snapshot' });
-  return { id: snapshot.id, name: snapshot.name || null };
-}
-
-/** A listed one, or one whose deletion was interrupted and now goes on. */
-function findDeletable(descriptor: ImageDescriptor, key: string): NativeSnapshot {
-  try {
-    return findSnapshot(descriptor, key);
-  } catch (error) {
-    const half = findHalfDeleted(descriptor, key);
-    if (half === undefined) throw error;
-    return half;
-  }
 }
 
 export interface CheckImageOptions extends RunDirectoryOption {

@@ -11,6 +11,7 @@ import { diffCommand } from './ploop/diff.js';
 import { exportCommand } from './ploop/export.js';
 import { exportsCommand } from './ploop/exports.js';
 import { infoCommand } from './ploop/info.js';
+import { jobsCommand } from './ploop/jobs.js';
 import { listCommand } from './ploop/list.js';
 import { mapCommand } from './ploop/map.js';
 import { mountCommand } from './ploop/mount.js';
@@ -54,6 +55,7 @@ export const ploopProgram: Program = {
     snapshotListCommand,
     snapshotSwitchCommand,
     snapshotDeleteCommand,
+    jobsCommand,
     resizeCommand,
     compactCommand,
     checkCommand,

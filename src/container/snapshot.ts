@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Snapshots of a container's disk. Taking one needs no stop: the file system is frozen for the moment it takes.
-// Going back and deleting need the container stopped and unmounted.
+// Deleting needs none either; going back needs the container stopped and unmounted.
 
-import { deleteSnapshot, type NamedSnapshot, switchToSnapshot, type TakenSnapshot } from '../attach/operations.js';
+import { type DeletedSnapshot, deleteSnapshot } from '../attach/jobs.js';
+import { type NamedSnapshot, switchToSnapshot, type TakenSnapshot } from '../attach/operations.js';
 import { PloopError } from '../errors.js';
 import { listSnapshots, type Snapshot } from '../image/snapshots.js';
 import { requireContainer } from './place/locate.js';
@@ -37,6 +38,10 @@ export async function switchContainerToSnapshot(ctid: string, key: string, optio
 }
 
 export interface DeleteContainerSnapshotOptions extends VzRootOptions {
+  /** Do not wait for the merge of a mounted container's disk. */
+  background?: boolean | undefined;
+  /** At most so many bytes a second are moved; 0 = no limit. */
+  rateBytes?: number | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -45,13 +50,12 @@ export async function deleteContainerSnapshot(
   ctid: string,
   key: string,
   options: DeleteContainerSnapshotOptions = {},
-): Promise<NamedSnapshot> {
+): Promise<DeletedSnapshot> {
   const { paths } = await requireContainer(ctid, options);
-  return withContainerLock(paths, 'vzctl snapshot-delete', async () => {
-    await requireUnused(paths, 'deleting a snapshot needs it stopped');
-    const { onProgress, signal } = options;
-    return deleteSnapshot(paths.imageDir, key, { runDir: paths.roots.runDir, onProgress, signal });
-  });
+  const { background, rateBytes, onProgress, signal } = options;
+  return withContainerLock(paths, 'vzctl snapshot-delete', () =>
+    deleteSnapshot(paths.imageDir, key, { runDir: paths.roots.runDir, background, rateBytes, onProgress, signal }),
+  );
 }
 
 async function requireUnused(paths: ContainerPaths, doing: string): Promise<void> {

@@ -49,7 +49,13 @@ export interface Binding {
   addChecksums(dir: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<number>;
   snapshot(dir: string, name: string | null, description: string | null): Promise<string>;
   switchTo(dir: string, snapshot: string): Promise<void>;
-  deleteSnapshot(dir: string, snapshot: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<void>;
+  deleteSnapshot(
+    dir: string,
+    snapshot: string,
+    onProgress: ((done: number, total: number) => void) | null,
+    stop: StopFlag,
+    rate: number,
+  ): Promise<void>;
   resize(dir: string, size: number): Promise<void>;
   setDiscard(dir: string, discard: string): Promise<void>;
   compact(dir: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<NativeCompactResult>;

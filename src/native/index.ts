@@ -109,7 +109,8 @@ export interface Native {
   addChecksums(dir: string, options?: LongWork): Promise<number>;
   snapshot(dir: string, options?: { name?: string; description?: string }): Promise<string>;
   switchTo(dir: string, snapshot: string): Promise<void>;
-  deleteSnapshot(dir: string, snapshot: string, options?: LongWork): Promise<void>;
+  /** `rate`: bytes a second at most; 0 = no limit. */
+  deleteSnapshot(dir: string, snapshot: string, options?: LongWork & { rate?: number }): Promise<void>;
   resize(dir: string, size: number): Promise<void>;
   setDiscard(dir: string, discard: DiscardPolicy): Promise<void>;
   compact(dir: string, options?: LongWork): Promise<NativeCompactResult>;
@@ -198,8 +199,10 @@ export const native: Native = {
   async deleteSnapshot(dir, snapshot, options = {}) {
     checkPath('deleteSnapshot: dir', dir);
     checkText('deleteSnapshot: snapshot', snapshot);
-    checkLongWork('deleteSnapshot', options);
-    await stoppable(options, (report, stop) => binding().deleteSnapshot(dir, snapshot, report, stop));
+    const { rate: given = 0, ...work } = options;
+    const rate = checkInteger('deleteSnapshot: rate', given);
+    checkLongWork('deleteSnapshot', work);
+    await stoppable(work, (report, stop) => binding().deleteSnapshot(dir, snapshot, report, stop, rate));
   },
 
   async resize(dir, size) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where a copy goes: a directory of this machine, or of another one through ssh, where the same commands run.
 
-import { deleteSnapshot } from '../attach/operations.js';
+import { deleteSnapshot } from '../attach/jobs.js';
 import { isErrorCode, PloopError } from '../errors.js';
 import { type Flow, startFlow } from '../exec/flow.js';
 import { run } from '../exec/run.js';

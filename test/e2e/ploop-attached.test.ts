@@ -95,7 +95,6 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an attached image', () => {
       ['attach', dir],
       ['check', dir],
       ['snapshot-switch', dir, 'one'],
-      ['snapshot-delete', dir, 'one'],
     ]) {
       const outcome = await ploop(...command);
       expect(outcome.status).toBe(11);

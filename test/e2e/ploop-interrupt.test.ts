@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../src/attach/attachments.js';
 import { readMounts } from '../../src/attach/mounts.js';
-import { deleteSnapshot } from '../../src/attach/operations.js';
+import { deleteSnapshot } from '../../src/attach/jobs.js';
 import { native } from '../../src/native/index.js';
 import { ploop, startCommand } from '../helpers/command.js';
 import { lacks } from '../helpers/require.js';
@@ -63,8 +63,11 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an interrupted snapshot-delete',
     const content = randomBytes(16 * 2 ** 20);
     for (let at = 0; at < 16; at++) await disk.write(content, 0, content.length, at * content.length);
     await disk.sync();
-    await disk.close();
     await ploop('snapshot', dir, '--name', 'one');
+    // More than the snapshot has, so that its layer is what moves.
+    for (let at = 32; at < 50; at++) await disk.write(content, 0, content.length, at * content.length);
+    await disk.sync();
+    await disk.close();
     await ploop('detach', dir);
 
     const stop = new AbortController();

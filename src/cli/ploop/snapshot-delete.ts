@@ -2,29 +2,50 @@
 // `ploop snapshot-delete`: a snapshot goes away; what others need of it is merged into the layer above.
 import { resolve } from 'node:path';
 
-import { deleteSnapshot } from '../../attach/operations.js';
-import type { Command, Context, ParsedArguments } from '../command.js';
+import { type DeletedSnapshot, deleteSnapshot } from '../../attach/jobs.js';
+import { parseSize } from '../../units.js';
+import type { Command, Context, Option, ParsedArguments, ParsedOptions } from '../command.js';
 import { IMAGE_ARGUMENT, runDirOption, SNAPSHOT_ARGUMENT, withProgress, word } from './image-argument.js';
+
+export const RATE_OPTION: Option = {
+  flags: '--rate <bytes>',
+  summary: 'move at most so much a second: 20M',
+  parse: (given) => parseSize(given, '--rate'),
+};
 
 export const snapshotDeleteCommand: Command = {
   name: 'snapshot-delete',
   aliases: ['snapshot-merge'],
   summary: 'delete a snapshot and merge its layer',
   description:
-    'The present state and all other snapshots stay as they are. The image must be detached. ' +
-    'Interrupting is safe: nothing is lost, and the same command goes on where it was.',
+    'The present state and all other snapshots stay as they are. Works while the image is in use, and merges in the direction that ' +
+    'moves fewer bytes. Interrupting is safe: nothing is lost, and the same command goes on where it was; so does attaching the image.',
   arguments: [IMAGE_ARGUMENT, SNAPSHOT_ARGUMENT],
-  examples: [['ploop snapshot-delete /vz/web 9f2c', 'by the first characters of its id']],
+  options: [{ flags: '-b, --background', summary: 'do not wait: an attached image merges by itself; see `ploop jobs`' }, RATE_OPTION],
+  examples: [
+    ['ploop snapshot-delete /vz/web 9f2c', 'by the first characters of its id'],
+    ['ploop snapshot-delete /vz/web old --background --rate 20M', 'at 20 MiB a second at most, while the image is in use'],
+  ],
   run: remove,
 };
 
-async function remove(ctx: Context, args: ParsedArguments): Promise<void> {
+/** What a deletion says at its end. */
+export function renderDeleted(snapshot: DeletedSnapshot): string {
+  const name = `snapshot ${snapshot.id}${snapshot.name === null ? '' : ` (${snapshot.name})`}`;
+  if (snapshot.kept) return `${name} deleted; its layer stays, because others need it`;
+  return snapshot.done ? `${name} deleted` : `${name} deleted; its layer is being merged in the background`;
+}
+
+async function remove(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<void> {
   const dir = word(args, 'dir');
   const snapshot = await withProgress(ctx, 'merging', (onProgress) =>
-    deleteSnapshot(dir, word(args, 'id'), { onProgress, signal: ctx.signal, ...runDirOption(ctx) }),
+    deleteSnapshot(dir, word(args, 'id'), {
+      background: options['background'] === true,
+      rateBytes: options['rate'] as number | undefined,
+      onProgress,
+      signal: ctx.signal,
+      ...runDirOption(ctx),
+    }),
   );
-  ctx.result(
-    { directory: resolve(dir), snapshot },
-    `snapshot ${snapshot.id}${snapshot.name === null ? '' : ` (${snapshot.name})`} deleted`,
-  );
+  ctx.result({ directory: resolve(dir), snapshot }, renderDeleted(snapshot));
 }

@@ -2,6 +2,7 @@
 // vzctl snapshot, snapshot-list, snapshot-switch, snapshot-delete.
 import { deleteContainerSnapshot, listContainerSnapshots, snapshotContainer, switchContainerToSnapshot } from '../../container/snapshot.js';
 import type { Snapshot } from '../../image/snapshots.js';
+import { RATE_OPTION, renderDeleted } from '../ploop/snapshot-delete.js';
 import type { Command, Option } from '../command.js';
 import { table } from '../table.js';
 import { CTID, ctidOf, rootsOf, textOf, VZ_ROOT } from './options.js';
@@ -62,16 +63,17 @@ export const snapshotSwitchCommand: Command = {
 export const snapshotDeleteCommand: Command = {
   name: 'snapshot-delete',
   summary: 'delete a snapshot and free what only it held',
-  description: 'The container must be stopped.',
+  description: 'Works while the container runs. Interrupting is safe: the same command goes on where it was.',
   arguments: [CTID],
-  options: [ID, VZ_ROOT],
+  options: [ID, { flags: '-b, --background', summary: 'do not wait: a mounted disk merges by itself' }, RATE_OPTION, VZ_ROOT],
   examples: [['vzctl snapshot-delete 101 --id 7f3a', 'by the beginning of its id']],
   async run(ctx, args, options) {
     const ctid = ctidOf(args);
     const bar = ctx.progress('Merging');
     const onProgress = (done: number, total: number): void => bar.update(done, total);
-    const work = { ...rootsOf(options), onProgress, signal: ctx.signal };
+    const background = options['background'] === true;
+    const work = { ...rootsOf(options), background, rateBytes: options['rate'] as number | undefined, onProgress, signal: ctx.signal };
     const snapshot = await deleteContainerSnapshot(ctid, options['id'] as string, work).finally(() => bar.end());
-    ctx.result({ ctid, ...snapshot }, `Snapshot ${snapshot.id} deleted`);
+    ctx.result({ ctid, ...snapshot }, renderDeleted(snapshot));
   },
 };

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Deleting snapshots, and the jobs that this leaves: an attached image merges in its ploopd, beside requests; a detached one in
+// the addon, while the caller waits. What is interrupted is a hidden snapshot, and its id is the job's.
+
+import { PloopError } from '../errors.js';
+import { type ImageDescriptor, readDescriptor } from '../image/descriptor.js';
+import { findHalfDeleted, findSnapshot } from '../image/snapshots.js';
+import { checkInteger, checkOptions, checkPath, checkText } from '../native/arguments.js';
+import { native, type NativeSnapshot } from '../native/index.js';
+import { type Attachment, findAttachment } from './attachments.js';
+import { control } from './control.js';
+import { type NamedSnapshot, whileDetached } from './operations.js';
+import type { RunDirectoryOption } from './run-directory.js';
+
+export interface DeleteSnapshotOptions extends RunDirectoryOption {
+  /** Do not wait for the merge; an attached image goes on by itself. */
+  background?: boolean | undefined;
+  /** At most so many bytes a second are moved; 0 = no limit. */
+  rateBytes?: number | undefined;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface DeletedSnapshot extends NamedSnapshot {
+  /** False: the merge goes on in the background. */
+  done: boolean;
+  /** The layer stays, because other snapshots or clones need it. */
+  kept: boolean;
+}
+
+export async function deleteSnapshot(dir: string, key: string, options: DeleteSnapshotOptions = {}): Promise<DeletedSnapshot> {
+  checkOptions('snapshot-delete', options, ['runDir', 'background', 'rateBytes', 'onProgress', 'signal']);
+  const { onProgress, signal, background = false } = options;
+  const rate = checkInteger('snapshot-delete: rateBytes', options.rateBytes ?? 0);
+  const { id, name } = findDeletable(await readDescriptor(dir), key);
+  const attachment = await attachedTop(dir, options);
+  if (attachment !== null) {
+    const request = { snapshot: id, rate, background };
+    const { done, kept } = await control(attachment, 'delete', request, { signal, onProgress, timeoutMs: 0 });
+    return { id, name: name || null, done, kept };
+  }
+  const work = { rate, ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
+  await whileDetached(dir, () => native.deleteSnapshot(dir, id, work), { ...options, doing: 'deleting a snapshot' });
+  const kept = findHalfDeleted(await readDescriptor(dir), id) !== undefined;
+  return { id, name: name || null, done: true, kept };
+}
+
+/** A listed one, or one whose deletion was interrupted and now goes on. */
+function findDeletable(descriptor: ImageDescriptor, key: string): NativeSnapshot {
+  try {
+    return findSnapshot(descriptor, key);
+  } catch (error) {
+    const half = findHalfDeleted(descriptor, key);
+    if (half === undefined) throw error;
+    return half;
+  }
+}
+
+export interface Job {
+  /** That of the snapshot that was deleted. */
+  id: string;
+  kind: 'delete';
+  name: string | null;
+  /** waiting: for somebody who reads a layer; stopped: until the same snapshot is deleted again; kept: others need its layer. */
+  state: 'running' | 'waiting' | 'stopped' | 'failed' | 'kept';
+  /** Bytes of the merge under way. */
+  done: number;
+  total: number;
+  /** Bytes a second; 0 = no limit. */
+  rate: number;
+  error: string | null;
+}
+
+export async function listJobs(dir: string, options: RunDirectoryOption & { signal?: AbortSignal | undefined } = {}): Promise<Job[]> {
+  checkPath('jobs: dir', dir);
+  checkOptions('jobs', options, ['runDir', 'signal']);
+  const attachment = await attachedTop(dir, options);
+  if (attachment !== null) return (await control(attachment, 'jobs', {}, { signal: options.signal })).jobs;
+  const { layers, snapshots, top } = await readDescriptor(dir);
+  return snapshots
+    .filter((one) => one.hidden)
+    .map(({ id, name, layer }) => {
+      const shared = layer === top || layers.filter((other) => other.parent === layer).length > 1;
+      return { id, kind: 'delete', name: name || null, state: shared ? 'kept' : 'stopped', done: 0, total: 0, rate: 0, error: null };
+    });
+}
+
+export interface WaitJobOptions extends RunDirectoryOption {
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Until the job has ended; one that has ended before is fine. */
+export async function waitJob(dir: string, id: string, options: WaitJobOptions = {}): Promise<void> {
+  checkOptions('jobs', options, ['runDir', 'onProgress', 'signal']);
+  const attachment = await jobHolder(dir, id, options);
+  const { onProgress, signal } = options;
+  try {
+    await control(attachment, 'job-wait', { job: id }, { onProgress, signal, timeoutMs: 0 });
+  } catch (error) {
+    if (!(error instanceof PloopError) || error.code !== 'NOT_FOUND') throw error;
+  }
+}
+
+/** The merge stops at its next step; deleting the same snapshot again, or attaching the image anew, goes on with it. */
+export async function cancelJob(dir: string, id: string, options: RunDirectoryOption = {}): Promise<void> {
+  checkOptions('jobs', options, ['runDir']);
+  await control(await jobHolder(dir, id, options), 'job-cancel', { job: id }, {});
+}
+
+async function jobHolder(dir: string, id: string, options: RunDirectoryOption): Promise<Attachment> {
+  checkText('jobs: id', id);
+  const attachment = await attachedTop(dir, options);
+  if (attachment !== null) return attachment;
+  await readDescriptor(dir);
+  throw new PloopError('NOT_ATTACHED', `${dir} is not attached: nothing runs for it in the background`, {
+    hint: `Go on with: ploop snapshot-delete ${dir} ${id}`,
+  });
+}
+
+async function attachedTop(dir: string, options: RunDirectoryOption): Promise<Attachment | null> {
+  const attachment = await findAttachment(dir, { runDir: options.runDir });
+  return attachment?.live === true ? attachment : null;
+}
