@@ -127,12 +127,15 @@ static void note_map_page(struct pl_layer *ly, uint64_t location)
 static int scan_page(struct pl_layer *ly, uint64_t page_no, struct pl_err *err)
 {
 	struct pl_entry entries[PL_PAGE_ENTRIES];
-	int rc = pl_layer_page(ly, page_no, entries);
+	struct mpage *mp = ly->pages[page_no];
+	/* Nobody else is there yet; and it is not worth keeping all of them. */
+	int rc = mp ? 0 : mpage_read(ly, page_no, entries);
 
+	if (mp)
+		memcpy(entries, mp->entry, sizeof(entries));
 	if (rc < 0)
 		return pl_err_set(err, rc == -EUCLEAN ? PL_E_CORRUPT : PL_E_IO,
-				  -rc,
-				  "layer %s: map page %llu: %s", ly->id,
+				  -rc, "layer %s: map page %llu: %s", ly->id,
 				  (unsigned long long)page_no,
 				  rc == -EUCLEAN ? "checksum mismatch" :
 						   "can't be read");

@@ -11,6 +11,8 @@
 #include "base/crc32c.h"
 #include "layer/salvage.h"
 
+#define DIR_BATCH 16u /* directory pages read together */
+
 /* Where a map item is. */
 struct ref {
 	uint64_t page_no;
@@ -161,19 +163,15 @@ static bool location_ok(const struct pl_header *h, uint64_t location)
 	       location < (1ull << 62);
 }
 
-static int take_dir_page(const struct replay *r, uint64_t dpno)
+static int take_dir_page(const struct replay *r, uint64_t dpno,
+			 const char *page)
 {
 	struct pl_layer *ly = r->ly;
 	struct pl_dir_entry entries[PL_DIR_ENTRIES];
 	uint64_t first = dpno * PL_DIR_ENTRIES;
 	enum pl_dir_page_state state;
-	char page[PL_PAGE];
-	int rc;
+	int rc = 0;
 
-	rc = pl_store_read(ly->st, page, PL_PAGE,
-			   ly->hdr.dir_off + dpno * PL_PAGE, PL_IO_META);
-	if (rc < 0)
-		return pl_err_sys(r->err, rc, "layer %s: directory", ly->id);
 	state = pl_dir_page_decode(page, dpno, entries);
 	if (state == PL_DIR_PAGE_BAD)
 		rc = heal_dir_page(r, dpno, entries);
@@ -202,28 +200,43 @@ static int take_dir_page(const struct replay *r, uint64_t dpno)
 	return rc;
 }
 
+/* Directory pages [0, n), some at a time. */
+static int take_dir_pages(const struct replay *r, uint64_t n)
+{
+	struct pl_layer *ly = r->ly;
+	char *pages = malloc(DIR_BATCH * PL_PAGE);
+	int rc = pages ? 0 : -ENOMEM;
+	uint64_t batch;
+
+	if (rc < 0)
+		return pl_err_sys(r->err, rc, "layer %s: directory", ly->id);
+	for (uint64_t d = 0; d < n && rc == 0; d += batch) {
+		batch = n - d < DIR_BATCH ? n - d : DIR_BATCH;
+		rc = pl_store_read(ly->st, pages, batch * PL_PAGE,
+				   ly->hdr.dir_off + d * PL_PAGE, PL_IO_META);
+		if (rc < 0)
+			pl_err_sys(r->err, rc, "layer %s: directory", ly->id);
+		for (uint64_t i = 0; i < batch && rc == 0; i++)
+			rc = take_dir_page(r, d + i, pages + i * PL_PAGE);
+	}
+	free(pages);
+	return rc;
+}
+
 int load_directory(struct pl_layer *ly, struct pl_err *err)
 {
 	struct replay r = { .ly = ly, .err = err };
 	uint64_t n = pl_dir_page_count(&ly->hdr);
-	int rc = 0;
 
 	if (n > ly->hdr.dir_used)
 		n = ly->hdr.dir_used;
-	for (uint64_t d = 0; d < n && rc == 0; d++)
-		rc = take_dir_page(&r, d);
-	return rc;
+	return take_dir_pages(&r, n);
 }
 
 static int load_all_dir_pages(struct replay *r)
 {
-	uint64_t n = pl_dir_page_count(&r->ly->hdr);
-	int rc = 0;
-
 	/* A checkpoint that did not finish may have written beyond dir_used. */
-	for (uint64_t d = 0; d < n && rc == 0; d++)
-		rc = take_dir_page(r, d);
-	return rc;
+	return take_dir_pages(r, pl_dir_page_count(&r->ly->hdr));
 }
 
 /* ---- map pages ---- */
