@@ -12,13 +12,25 @@ import { type Contender, newFolder, type Preparation } from './contender.js';
 export interface AttachedImage extends Contender {
   readonly dir: string;
   readonly attached: AttachResult & { device: string };
+  /** For good: the image stays in its folder. */
+  detach(): Promise<void>;
 }
 
-/** layers: rounds of scattered overwriting and a snapshot, on top of the first layer. */
-export async function image(
-  parent: string,
-  { sizeBytes, content, layers = 0 }: { sizeBytes: number; content: Preparation['content']; layers?: number },
-): Promise<AttachedImage> {
+export interface ImageChoice {
+  sizeBytes: number;
+  /** `scattered`: only what `layers` and `topBytes` say. */
+  content: Preparation['content'] | 'scattered';
+  /** Rounds of a snapshot and scattered overwriting, on top of the first layer. */
+  layers?: number;
+  /** What such a round writes; default: all of them together the whole disk, or a tenth of it each. */
+  scatteredBytes?: number;
+  /** More in the top at the end. */
+  topBytes?: number;
+}
+
+export async function image(parent: string, choice: ImageChoice): Promise<AttachedImage> {
+  const { sizeBytes, content, layers = 0, topBytes = 0 } = choice;
+  const scatteredBytes = choice.scatteredBytes ?? Math.ceil(sizeBytes / Math.max(layers, 10) / 4096) * 4096;
   const folder = await newFolder(parent);
   const dir = join(folder, 'image');
   const runDir = join(parent, 'run');
@@ -29,11 +41,13 @@ export async function image(
     return { ...attached, device: attached.device };
   };
   let attached = await attach();
-  if (content !== 'empty') await fill(attached.device);
+  if (content === 'scattered') await scatter(attached.device, scatteredBytes, 1000);
+  else if (content !== 'empty') await fill(attached.device);
   for (let layer = 0; layer < layers; layer++) {
     await takeSnapshot(dir, { runDir });
-    await scatter(attached.device, Math.ceil(sizeBytes / Math.max(layers, 10) / 4096) * 4096, layer + 1);
+    await scatter(attached.device, scatteredBytes, layer + 1);
   }
+  if (topBytes > 0) await scatter(attached.device, topBytes, 2000);
   const layered = content === 'base' || content === 'part';
   const base = layered ? (await takeSnapshot(dir, { runDir })).id : null;
   const open = async (): Promise<void> => {
@@ -65,6 +79,7 @@ export async function image(
       attached = await attach();
       await open();
     },
+    detach: () => detachAttachment(attached, { runDir }),
     close: async () => {
       await detachAttachment(attached, { runDir });
       await rm(folder, { recursive: true });
