@@ -37,6 +37,11 @@ const PACKAGES = [
   ['busybox-static', 'run', 'the built-in template of the demo'],
   ['mmdebstrap', 'test', 'a real Debian root file system'],
   ['fio', 'test', 'verified random reads and writes'],
+  ['libnbd-bin', 'test', 'NBD clients'],
+  ['python3-libnbd', 'test', 'NBD clients'],
+  ['qemu-utils', 'test', 'NBD clients, qcow2 images'],
+  ['gnutls-bin', 'test', 'certificates for NBD clients'],
+  ['nbdkit', 'test', 'an NBD server to compare with'],
   ['strace', 'test', 'counts system calls'],
   ['attr', 'test', 'extended attributes of a populated file system'],
   ['acl', 'test', 'access control lists of a populated file system'],
@@ -46,7 +51,6 @@ const PACKAGES = [
   ['kmod', 'test', 'the modules of the guest kernel'],
   ['cpio', 'test', 'the initramfs of the guest kernel'],
   ['qemu-system-common', 'bench', 'qemu-storage-daemon, to compare with'],
-  ['qemu-utils', 'bench', 'qcow2 images, to compare with'],
   ['sqlite3', 'bench', 'commits of a database in an image'],
 ];
 

@@ -41,6 +41,7 @@ struct pl_export {
 struct pl_exports {
 	struct pl_worker *worker;
 	struct pl_nbd_share *share;
+	struct pl_nbd_contexts changed;
 	struct pl_export *first;
 	unsigned n;
 };
@@ -131,6 +132,7 @@ static int open_nbd(struct pl_exports *x, struct pl_export *e,
 		.read_only = flag_of(e->about, "readOnly"),
 		.idle_ms = (unsigned)json_integer_value(
 			json_object_get(e->about, "idleMs")),
+		.contexts = &x->changed,
 		.note = note,
 	};
 	int rc = flag_of(e->about, "tls") ? make_tls(e, err) : 0;
@@ -212,6 +214,7 @@ int pl_exports_new(struct pl_worker *w, struct pl_err *err)
 		return pl_err_sys(err, rc, "exports");
 	}
 	x->worker = w;
+	pl_exports_changed(w, &x->changed);
 	w->exports = x;
 	rc = pl_vault_walk(PL_FD_VAULT_IN, PL_FD_VAULT_OUT, restore, x);
 	if (rc < 0)

@@ -22,6 +22,10 @@ unsigned pl_exports_clients(const struct pl_worker *w);
  * connections end. They stay in the vault. */
 void pl_exports_stop(struct pl_worker *w);
 
+/* exports_changed.c: changed blocks as metadata contexts. */
+struct pl_nbd_contexts;
+void pl_exports_changed(struct pl_worker *w, struct pl_nbd_contexts *ret);
+
 /* The operations of the control socket. */
 pl_op_fn pl_op_export, pl_op_exports, pl_op_unexport;
 

@@ -16,8 +16,6 @@
 
 #include "export/nbd/nbd_int.h"
 
-#define PIECE (1u << 20) /* bytes of one receive */
-
 /* ---- deadlines ---- */
 
 uint64_t nbd_now_ms(void)
@@ -107,7 +105,7 @@ void nbd_send_within(struct nbd_conn *c, uint64_t ms)
 /* ---- the socket ---- */
 
 struct transfer {
-	int fd, flags;
+	int fd;
 	void *buf;
 	const void *out;
 	size_t len;
@@ -118,7 +116,7 @@ static void prep_recv(struct io_uring_sqe *sqe, void *arg)
 {
 	struct transfer *t = arg;
 
-	io_uring_prep_recv(sqe, t->fd, t->buf, t->len, t->flags);
+	io_uring_prep_recv(sqe, t->fd, t->buf, t->len, 0);
 }
 
 static void prep_send(struct io_uring_sqe *sqe, void *arg)
@@ -147,18 +145,13 @@ static int call(struct nbd_conn *c,
 	return n == 0 ? -ECONNRESET : n;
 }
 
-static int receive(struct nbd_conn *c, void *buf, size_t len, int flags)
-{
-	struct transfer t = {
-		.fd = c->fd, .flags = flags, .buf = buf, .len = len
-	};
-
-	return call(c, prep_recv, &t);
-}
-
+/* What is there: with MSG_WAITALL a client of small pieces would make the ring
+ * give up polling and wait in a thread. */
 int nbd_raw_recv(struct nbd_conn *c, void *buf, size_t len)
 {
-	return receive(c, buf, len, 0);
+	struct transfer t = { .fd = c->fd, .buf = buf, .len = len };
+
+	return call(c, prep_recv, &t);
 }
 
 int nbd_raw_send(struct nbd_conn *c, const void *buf, size_t len)
@@ -186,8 +179,8 @@ static int recv_plain(struct nbd_conn *c, void *buf, size_t len)
 	int n;
 
 	if (len >= NBD_RX)
-		return receive(c, buf, len < PIECE ? len : PIECE, MSG_WAITALL);
-	n = receive(c, c->rx, NBD_RX, 0);
+		return nbd_raw_recv(c, buf, len);
+	n = nbd_raw_recv(c, c->rx, NBD_RX);
 	if (n < 0)
 		return n;
 	c->rx_at = 0;

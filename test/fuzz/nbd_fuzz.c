@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The NBD server: the input is what a client sends. Its first byte says how:
+ * bit 0 a read-only export, bit 1 the handshake was made by the book and the
+ * rest are requests, whose answers are counted; bit 2 in pieces of 7 bytes.
+ * When the client has said all it closes its side, and the connection ends.
+ */
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/co.h"
+#include "base/loop.h"
+#include "engine/engine.h"
+#include "export/nbd/nbd_server.h"
+#include "export/nbd/nbd_wire.h"
+#include "fuzz.h"
+#include "image/image.h"
+#include "store/store.h"
+
+#define SIZE (1u << 20) /* bytes of the disk */
+#define TURNS_MAX 20000
+#define READ_ONLY 1u
+#define BY_THE_BOOK 2u
+#define IN_PIECES 4u
+
+static struct pl_loop *loop;
+static struct pl_engine *engine;
+static struct pl_nbd *servers[2]; /* writable, read-only */
+
+static void on_note(void *arg, const char *text)
+{
+	(void)arg, (void)text;
+}
+
+static bool context_name(void *arg, unsigned i, char *ret, size_t size)
+{
+	(void)arg;
+	snprintf(ret, size, "qemu:dirty-bitmap:%u", i);
+	return i < 40;
+}
+
+static int context_status(void *arg, const char *name, uint64_t off,
+			  uint64_t len, struct pl_req_status *ret)
+{
+	(void)arg, (void)name, (void)off;
+	ret->run[ret->n].len = len;
+	ret->run[ret->n++].hole = false;
+	return 0;
+}
+
+static void setup(void)
+{
+	static const struct pl_nbd_contexts more = { context_name,
+						     context_status, NULL };
+	struct pl_image_params params = { .size = SIZE };
+	struct pl_nbd_params p = { .listen_fd = -1,
+				   .name = "disk",
+				   .description = "fuzzed",
+				   .contexts = &more,
+				   .note = on_note };
+	static struct pl_image *image;
+	struct pl_chain *chain;
+	static struct pl_dir *dir;
+	struct pl_err err;
+
+	if (loop)
+		return;
+	fuzz_require(pl_loop_new(&loop, 64, &err) == 0);
+	fuzz_require(pl_dir_memory(&dir, 0) == 0);
+	fuzz_require(pl_image_create(dir, &params, &err) == 0);
+	fuzz_require(!pl_image_open(&image, dir, PL_IMAGE_WRITE, "t", &err));
+	fuzz_require(
+		!pl_image_open_chain(image, NULL, false, NULL, &chain, &err));
+	fuzz_require(pl_engine_new(&engine, loop, chain, &err) == 0);
+	fuzz_require(pl_nbd_share_new(&p.share, 40u << 20) == 0);
+	p.loop = loop;
+	p.engine = engine;
+	fuzz_require(pl_nbd_new(&servers[0], &p, &err) == 0);
+	p.read_only = true;
+	fuzz_require(pl_nbd_new(&servers[1], &p, &err) == 0);
+}
+
+/* ---- a handshake by the book ---- */
+
+static const uint8_t handshake[] =
+	"\0\0\0\3" /* flags */
+	"IHAVEOPT\0\0\0\10\0\0\0\0" /* structured replies */
+	"IHAVEOPT\0\0\0\12\0\0\0\62" /* both kinds of contexts */
+	"\0\0\0\0\0\0\0\2\0\0\0\17base:allocation"
+	"\0\0\0\23qemu:dirty-bitmap:0"
+	"IHAVEOPT\0\0\0\7\0\0\0\6\0\0\0\0\0";
+
+/* What the server says to it: greeting and nine answers' worth of bytes. */
+static size_t handshake_answers(const uint8_t *out, size_t len)
+{
+	size_t at = 18;
+	bool go = false;
+
+	while (!go && at + 20 <= len) {
+		fuzz_require(nbd_get64(out + at) == NBD_REP_MAGIC);
+		go = nbd_get32(out + at + 8) == NBD_OPT_GO &&
+		     nbd_get32(out + at + 12) == NBD_REP_ACK;
+		at += 20 + nbd_get32(out + at + 16);
+	}
+	fuzz_require(go && at <= len);
+	return at;
+}
+
+/* ---- what has to come: an answer for each request ---- */
+
+static unsigned expect(const uint8_t *at, size_t left)
+{
+	unsigned n = 0;
+	size_t data;
+
+	while (left >= NBD_REQUEST_SIZE && nbd_get32(at) == NBD_REQUEST_MAGIC &&
+	       nbd_get16(at + 6) != NBD_CMD_DISC) {
+		data = nbd_get16(at + 6) == NBD_CMD_WRITE ? nbd_get32(at + 24) :
+							    0;
+		if (data > left - NBD_REQUEST_SIZE)
+			break;
+		at += NBD_REQUEST_SIZE + data;
+		left -= NBD_REQUEST_SIZE + data;
+		n++;
+	}
+	return n;
+}
+
+static unsigned count(const uint8_t *at, size_t left)
+{
+	unsigned n = 0, type;
+	size_t len;
+
+	while (left > 0) {
+		fuzz_require(left >= 20);
+		fuzz_require(nbd_get32(at) == NBD_STRUCTURED_REPLY_MAGIC);
+		type = nbd_get16(at + 6);
+		len = nbd_get32(at + 16);
+		fuzz_require(left - 20 >= len);
+		fuzz_require(type != NBD_REPLY_TYPE_NONE || len == 0);
+		fuzz_require(type != NBD_REPLY_TYPE_BLOCK_STATUS ||
+			     (len >= 12 && len % 8 == 4));
+		n += nbd_get16(at + 4) == NBD_REPLY_FLAG_DONE;
+		at += 20 + len;
+		left -= 20 + len;
+	}
+	return n;
+}
+
+/* ---- the client ---- */
+
+static uint8_t *out;
+static size_t out_len, out_size;
+
+/* True at the end of the connection. */
+static bool receive(int fd)
+{
+	ssize_t n;
+
+	do {
+		if (out_size - out_len < 65536) {
+			out_size += 1u << 20;
+			out = realloc(out, out_size);
+			fuzz_require(out);
+		}
+		n = recv(fd, out + out_len, out_size - out_len, MSG_DONTWAIT);
+		if (n > 0)
+			out_len += (size_t)n;
+	} while (n > 0);
+	return n == 0 || errno != EAGAIN;
+}
+
+static size_t say(int fd, const uint8_t *data, size_t size, size_t piece)
+{
+	ssize_t n = size ? send(fd, data, size < piece ? size : piece,
+				MSG_DONTWAIT | MSG_NOSIGNAL) :
+			   0;
+
+	/* The server may have ended the connection: then nothing is left. */
+	return n < 0 ? (errno == EAGAIN ? 0 : size) : (size_t)n;
+}
+
+static void talk(int fd, const uint8_t *data, size_t size, size_t piece)
+{
+	bool said = false, over = false;
+	size_t n;
+
+	for (int i = 0; i < TURNS_MAX && !over; i++) {
+		n = say(fd, data, size, piece);
+		data += n;
+		size -= n;
+		if (!size && !said)
+			said = shutdown(fd, SHUT_WR) == 0 || errno;
+		pl_loop_turn(loop, false);
+		over = receive(fd);
+	}
+	fuzz_require(over);
+}
+
+/* The same disk for every input. */
+static void clear(struct pl_req *req, int res)
+{
+	(void)req;
+	fuzz_require(res == 0);
+}
+
+static void clear_disk(void)
+{
+	static struct pl_req req;
+
+	req = (struct pl_req){ .op = PL_REQ_WRITE_ZEROES,
+			       .len = SIZE,
+			       .done = clear };
+	pl_engine_submit(engine, &req);
+	pl_loop_turn(loop, false);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	unsigned how = size ? data[0] : 0;
+	struct pl_nbd *nbd;
+	unsigned answers;
+	int pair[2];
+
+	setup();
+	clear_disk();
+	data += size > 0;
+	size -= size > 0;
+	nbd = servers[how & READ_ONLY];
+	fuzz_require(
+		!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair));
+	fuzz_require(pl_nbd_serve(nbd, pair[1]) == 0);
+	out_len = 0;
+	if (how & BY_THE_BOOK)
+		fuzz_require(send(pair[0], handshake, sizeof(handshake), 0) ==
+			     sizeof(handshake));
+	talk(pair[0], data, size, how & IN_PIECES ? 7 : 65536);
+	if (how & BY_THE_BOOK) {
+		size_t at = handshake_answers(out, out_len);
+
+		answers = count(out + at, out_len - at);
+		fuzz_require(answers == expect(data, size));
+	}
+	close(pair[0]);
+	for (int i = 0; i < TURNS_MAX && pl_nbd_clients(nbd); i++)
+		pl_loop_turn(loop, false);
+	fuzz_require(pl_nbd_clients(nbd) == 0);
+	return 0;
+}
