@@ -27,7 +27,7 @@ describe.skipIf(lacks('root', 'libnbd', 'qemu-img'))('tools that read and write 
   });
   afterAll(() => scratch.clean());
   beforeEach(async () => {
-    await Promise.all([unexportImage(dir, { runDir: scratch.runDir, force: true }).catch(() => undefined)]);
+    if (count > 0) await unexportImage(dir, { runDir: scratch.runDir, force: true }).catch(() => undefined);
     dir = await createImage(scratch, `img${count++}`, SIZE);
     served = await exported(scratch, dir);
   });
