@@ -2,7 +2,6 @@
 // kill -9 of either side of send and receive, at random times, again and again in one transfer. Whatever happens, the receiver has
 // nothing or what it had; and what is gone on with completes.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { cp, open, readFile, rm, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -11,49 +10,31 @@ import { nativeFile } from '../../src/native/binding.js';
 import { native } from '../../src/native/index.js';
 import { ploop } from '../helpers/command.js';
 import type { Scratch } from '../helpers/scratch.js';
+import { killCopies } from './copy.js';
+import { hashOf, NAMES, type Scene, type StreamFigures, verifyComplete } from './scene.js';
 
 export interface StreamKillOptions {
   kills: number;
   random: () => number;
 }
 
-export interface StreamFigures {
-  kills: number;
-  transfers: number;
-  /** Attempts that went on with a token. */
-  resumed: number;
-  /** Attempts that had to start again, because a kill came before anything was kept. */
-  restarted: number;
-  /** Images that were not as they should be, each as a sentence. */
-  wrong: string[];
-}
-
 const MIB = 2 ** 20;
-const NAMES = ['one', 'two', 'three'];
 const KILLS_PER_TRANSFER = 6;
 /** About as long as a transfer takes. */
 const LONGEST_MS = 600;
 
-interface Scene {
-  scratch: Scratch;
-  src: string;
-  /** Has snapshot "one" of src. */
-  base: string;
-  /** Content of src's snapshots by name. */
-  hashes: Map<string, string>;
-  figures: StreamFigures;
-  random: () => number;
-}
-
-/** Kills in transfers of whole images and of changes, by turns. */
+/** Kills in transfers of whole images, of changes, and in copies, by turns. */
 export async function killTransfers(scratch: Scratch, options: StreamKillOptions): Promise<StreamFigures> {
   const scene = await makeScene(scratch, options.random);
   const { figures } = scene;
   while (figures.kills < options.kills) {
-    const whole = figures.transfers % 2 === 0;
+    const kind = figures.transfers % 5;
+    const whole = kind % 2 === 0;
     const dst = scratch.path(`dst-${figures.transfers}`);
+    const kills = Math.min(KILLS_PER_TRANSFER, options.kills - figures.kills);
     if (!whole) await cp(scene.base, dst, { recursive: true });
-    await transfer(scene, dst, whole, Math.min(KILLS_PER_TRANSFER, options.kills - figures.kills));
+    if (kind === 4) await killCopies(scene, dst, kills);
+    else await transfer(scene, dst, whole, kills);
     await rm(dst, { recursive: true, force: true });
     figures.transfers++;
   }
@@ -78,13 +59,6 @@ async function makeScene(scratch: Scratch, random: () => number): Promise<Scene>
   for (const name of NAMES) scene.hashes.set(name, await hashOf(src, name));
   await ended(start(scene, base, ['--snapshot', 'one']));
   return scene;
-}
-
-async function hashOf(dir: string, snapshot?: string): Promise<string> {
-  await using reader = await native.openReader(dir, snapshot === undefined ? {} : { snapshot });
-  const hash = createHash('sha1');
-  for (let at = 0; at < reader.size; at += 32 * MIB) hash.update(await reader.read(at, Math.min(32 * MIB, reader.size - at)));
-  return hash.digest('hex');
 }
 
 interface Pair {
@@ -120,7 +94,7 @@ async function transfer(scene: Scene, dst: string, whole: boolean, kills: number
   const fresh = whole ? [] : ['--since', 'one'];
   let outdated = false;
   for (let attempt = 0; ; attempt++) {
-    const token = outdated ? null : await tokenOf(dst);
+    const token: string | null = outdated ? null : await tokenOf(dst);
     figures[token === null ? 'restarted' : 'resumed'] += attempt > 0 ? 1 : 0;
     const pair = start(scene, dst, token === null ? fresh : ['--token', token]);
     const end = ended(pair);
@@ -157,13 +131,4 @@ async function verifyUntouched(scene: Scene, dst: string, whole: boolean): Promi
   const { wrong } = scene.figures;
   if ((await listSnapshots(dst)).length !== 1) wrong.push(`${dst}: some of the snapshots are there`);
   if ((await native.check(dst)).findingsTotal > 0) wrong.push(`${dst}: damaged after a kill`);
-}
-
-async function verifyComplete(scene: Scene, dst: string): Promise<void> {
-  const { wrong } = scene.figures;
-  const names = (await listSnapshots(dst)).map((one) => one.name);
-  if (names.join() !== NAMES.join()) wrong.push(`${dst}: snapshots ${names.join()}`);
-  for (const [name, hash] of scene.hashes) if ((await hashOf(dst, name)) !== hash) wrong.push(`${dst}: snapshot ${name} differs`);
-  if ((await hashOf(dst)) !== scene.hashes.get('three')) wrong.push(`${dst}: the disk differs from its last snapshot`);
-  if ((await native.check(dst)).findingsTotal > 0) wrong.push(`${dst}: damaged`);
 }
