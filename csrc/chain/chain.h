@@ -124,7 +124,8 @@ int pl_chain_extents(struct pl_chain *ch, uint64_t off, uint64_t len,
  * Space maintenance of the top, safe beside requests (suspends).
  *
  * reclaim: gives the cluster's host cluster back when it holds no data at all;
- * *ret_freed tells. In a stale layer it punches unowned blocks first. relocate: moves the data of a cluster whose host cluster is
+ * *ret_freed tells. In a stale layer, and where every block is to go back, it
+ * punches unowned blocks first. relocate: moves the data of a cluster whose host cluster is
  * at or above `limit` below it; *ret_old is the host cluster that is left
  * behind (0 = nothing moved), to be punched and freed after a flush.
  */

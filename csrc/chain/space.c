@@ -28,7 +28,8 @@ static int reclaim_locked(struct pl_chain *ch, uint64_t cno, bool *ret_freed)
 		rc = pl_layer_entry(top, cno, &e);
 	if (rc < 0 || !e.where)
 		return rc;
-	if (pl_layer_stale(top))
+	/* Blocks that another policy kept are to go back as well. */
+	if (pl_layer_stale(top) || ch->discard == PL_DISCARD_BLOCK)
 		rc = punch_blocks(ch, e.where, ~e.owned);
 	if (rc < 0 ||
 	    has_data(pl_layer_store(top), e.where * ch->cluster_size,

@@ -1,22 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0
 // Telling the image which blocks a mounted file system does not need: free space, and ext4's journal.
 import { PloopError } from '../errors.js';
+import { startCompanion } from '../exec/companion.js';
 import { run } from '../exec/run.js';
 import { nativeFile } from '../native/binding.js';
 import { syncFileSystem } from './sync.js';
 
 export interface TrimOptions {
+  /** Aborted: stops, then INTERRUPTED. What was trimmed by then is trimmed. */
   signal?: AbortSignal | undefined;
+  /** Shorter free extents stay as they are. */
+  minLengthBytes?: number | undefined;
+  /** Of the time that calls may take, from 1 to 100. Default 50: as long a pause as the call before it took. */
+  busyPercent?: number | undefined;
+  /** Stops in good order after that long. */
+  timeBudgetMs?: number | undefined;
+  onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
-/** fstrim(8); answers the bytes the file system named as free (not what the host got back). */
-export async function trimFileSystem(mountPoint: string, options: TrimOptions = {}): Promise<number> {
+export interface Trimmed {
+  /** 'time': the budget was used up. */
+  stopped: 'done' | 'time';
+  /** What the file system named as free (not what the host got back). */
+  trimmedBytes: number;
+  calls: number;
+  /** What the longest call took: others may have had to wait for that long. */
+  longestUs: number;
+}
+
+type Line = { event: 'progress'; doneBytes: number; ofBytes: number } | ({ event: 'result' } & Trimmed);
+
+/** Like fstrim(8), but in small ranges with pauses, long free extents first: csrc/tools/ploop-trim.c. */
+export async function trimFileSystem(mountPoint: string, options: TrimOptions = {}): Promise<Trimmed> {
+  const { signal, onProgress } = options;
   // ext4 does not trim what was freed in a transaction that is not committed yet.
   await syncFileSystem(mountPoint);
-  const { stdout } = await run('fstrim', ['-v', mountPoint], { signal: options.signal });
-  const match = /\((\d+) bytes\)/.exec(stdout);
-  if (!match) throw new PloopError('TOOL_FAILED', `fstrim -v ${mountPoint}: cannot find the bytes in '${stdout.trim()}'`);
-  return Number(match[1]);
+  const trimmer = await startCompanion(nativeFile('ploop-trim'), [...trimArguments(options), mountPoint], { signal });
+  for (;;) {
+    const line = JSON.parse(await trimmer.nextLine().catch((error: unknown) => Promise.reject(trimFailure(error)))) as Line;
+    if (line.event === 'progress') {
+      onProgress?.(line.doneBytes, line.ofBytes);
+    } else {
+      await trimmer.finish();
+      const { event: _, ...figures } = line;
+      return figures;
+    }
+  }
+}
+
+function trimArguments({ minLengthBytes, busyPercent, timeBudgetMs }: TrimOptions): string[] {
+  const args: string[] = [];
+  if (minLengthBytes !== undefined) args.push('--min-length', String(minLengthBytes));
+  if (busyPercent !== undefined) args.push('--busy', String(busyPercent));
+  if (timeBudgetMs !== undefined) args.push('--time', String(Math.max(1, Math.round(timeBudgetMs))));
+  return args;
+}
+
+function trimFailure(error: unknown): unknown {
+  if (!(error instanceof PloopError) || error.code !== 'TOOL_FAILED' || !error.message.includes('EOPNOTSUPP')) return error;
+  return new PloopError('UNSUPPORTED', 'the file system or its device cannot be trimmed', { cause: error });
 }
 
 /**

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the commands of one image share: the argument that names it, and the run directory.
 import type { OnFull } from '../../attach/attachments.js';
+import { PloopError } from '../../errors.js';
 import type { Argument, Context, Option, ParsedArguments, ParsedOptions } from '../command.js';
 
 export const IMAGE_ARGUMENT: Argument = { name: 'dir', summary: 'the image: a directory that `ploop create` made', required: true };
@@ -16,6 +17,19 @@ export const ON_FULL_OPTION: Option = {
 
 export function onFull(options: ParsedOptions): OnFull {
   return options['onFull'] === 'error' ? 'error' : 'pause';
+}
+
+/** A number of seconds from 0.1 to a day. */
+export function parseSeconds(option: string, given: string): number {
+  const seconds = Number(given);
+  if (/^\d+(\.\d+)?$/.test(given) && seconds >= 0.1 && seconds <= 86_400) return seconds;
+  throw new PloopError('INVALID_ARGUMENT', `${option}: '${given}' is not a number of seconds from 0.1 to 86400`);
+}
+
+export function parsePercent(option: string, given: string): number {
+  const percent = Number(given);
+  if (/^\d+$/.test(given) && percent >= 1 && percent <= 100) return percent;
+  throw new PloopError('INVALID_ARGUMENT', `${option}: '${given}' is not a whole number from 1 to 100`);
 }
 
 /** A required argument: the parser has seen to it. */

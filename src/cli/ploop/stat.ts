@@ -4,12 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { control } from '../../attach/control.js';
 import type { ControlOperations } from '../../attach/control-operations.js';
-import { PloopError } from '../../errors.js';
 import { measureSpace, servingAttachment, type ImageSpace } from '../../filesystem/space/measure.js';
 import { formatSize } from '../../units.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
 import { renderFacts, table } from '../table.js';
-import { IMAGE_ARGUMENT, runDirOption, word } from './image-argument.js';
+import { IMAGE_ARGUMENT, parseSeconds, runDirOption, word } from './image-argument.js';
 import { extentsText, fullnessText, spaceFacts } from './space-text.js';
 import { stoppedStatus } from './state.js';
 
@@ -24,19 +23,13 @@ export const statCommand: Command = {
     'FULL draws how full the clusters of a layer are, from up to 1/8 (left) to more than 7/8; EXTENTS is how many pieces each MiB of ' +
     'its file is in on the host. With --watch the I/O shown is that since the line before; it ends with Control-C.',
   arguments: [IMAGE_ARGUMENT],
-  options: [{ flags: '--watch <seconds>', summary: 'again every so many seconds', parse: parseSeconds }],
+  options: [{ flags: '--watch <seconds>', summary: 'again every so many seconds', parse: (given) => parseSeconds('--watch', given) }],
   examples: [
     ['ploop stat /vz/web', 'once'],
     ['ploop stat /vz/web --watch 5 --json', 'a JSON document every five seconds'],
   ],
   run: stat,
 };
-
-function parseSeconds(given: string): number {
-  const seconds = Number(given);
-  if (/^\d+(\.\d+)?$/.test(given) && seconds >= 0.1 && seconds <= 86_400) return seconds;
-  throw new PloopError('INVALID_ARGUMENT', `--watch: '${given}' is not a number of seconds from 0.1 to 86400`);
-}
 
 async function stat(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<number> {
   const dir = word(args, 'dir');

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Giving unused space back to the host: the file system says what it does not need (mounted, or mounted for that), then
-// the image frees empty clusters, moves those at its end down and truncates its file.
+// Giving unused space back to the host, in steps: trim (the file system, mounted or mounted for that, names what it does
+// not use), pack (its files' blocks move together; ext4 only), relocate (the image frees empty clusters, moves those at its
+// end down and truncates its file). Each step may be left out, is measured, and can be interrupted.
 import { findAttachment, type Attachment } from '../../attach/attachments.js';
 import { control, deadDaemon } from '../../attach/control.js';
 import { readMounts } from '../../attach/mounts.js';
@@ -8,16 +9,29 @@ import { whileDetached } from '../../attach/operations.js';
 import { refuseWhileFull } from '../../attach/room.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
+import { readDescriptor, type ImageDescriptor } from '../../image/descriptor.js';
 import { native, type NativeCompactResult } from '../../native/index.js';
-import { trimFileSystem, trimJournal } from '../trim.js';
+import { syncFileSystem } from '../sync.js';
 import { isFileSystemType, type FileSystemType } from '../type.js';
 import { readSuperblock } from '../usage.js';
+import { measured, type CompactStep, type StepFigures } from './compact-step.js';
+import { packStep, trimStep } from './compact-mounted.js';
 import { clearAbandoned, withAttached, withMountedDevice } from './temporary.js';
 
 export interface CompactImageOptions extends RunDirectoryOption {
-  /** false: only what the image itself knows to be unused. Default true. */
+  /** false: do not ask the file system what it does not use. Default true. */
   trim?: boolean | undefined;
-  onStep?: ((step: 'trim' | 'compact') => void) | undefined;
+  /** Default: where the image's discard policy makes it worthwhile (`cluster`). true: always tries; false: never. */
+  pack?: boolean | undefined;
+  /** false: leave the image's clusters where they are. Default true. */
+  relocate?: boolean | undefined;
+  /** Of the time that trimming may keep the device busy, 1 to 100. Default 50. */
+  busyPercent?: number | undefined;
+  /** Of data that packing moves. */
+  rateBytesPerSecond?: number | undefined;
+  /** No new step begins after that, and trimming and packing stop in good order. */
+  timeBudgetMs?: number | undefined;
+  onStep?: ((step: CompactStep['step']) => void) | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -33,29 +47,42 @@ export interface CompactedImage {
   trimmedBytes: number | null;
   clustersFreed: number;
   clustersMoved: number;
+  /** In the order they were made. */
+  steps: CompactStep[];
 }
 
 export async function compactImage(dir: string, options: CompactImageOptions = {}): Promise<CompactedImage> {
   await clearAbandoned(dir, options);
-  const before = await usageOf(dir);
   const attachment = await findAttachment(dir, options);
   if (attachment !== null) {
     checkAttachment(attachment);
     await refuseWhileFull(attachment, 'compacting');
   }
-  const trimmedBytes = options.trim === false ? null : await trim(dir, attachment, options);
-  options.onStep?.('compact');
-  const { clustersFreed, clustersMoved } = await compact(dir, attachment, options);
-  const after = await usageOf(dir);
+  const endMs = options.timeBudgetMs === undefined ? Infinity : performance.now() + options.timeBudgetMs;
+  const work: Work = { dir, attachment, descriptor: await readDescriptor(dir), endMs, options };
+  const before = await hostUsage(dir);
+  const steps = [...(await mountedSteps(work)), await relocate(work)];
+  const after = await hostUsage(dir);
+  const figures = (step: CompactStep['step']): StepFigures => steps.find((one) => one.step === step) ?? {};
   return {
     hostBytesBefore: before.hostBytes,
     hostBytesAfter: after.hostBytes,
     lengthBytesBefore: before.topLengthBytes,
     lengthBytesAfter: after.topLengthBytes,
-    trimmedBytes,
-    clustersFreed,
-    clustersMoved,
+    trimmedBytes: figures('trim').trimmedBytes ?? null,
+    clustersFreed: figures('relocate').clustersFreed ?? 0,
+    clustersMoved: figures('relocate').clustersMoved ?? 0,
+    steps,
   };
+}
+
+export interface Work {
+  dir: string;
+  attachment: Attachment | null;
+  descriptor: ImageDescriptor;
+  /** performance.now() at which the time is up. */
+  endMs: number;
+  options: CompactImageOptions;
 }
 
 function checkAttachment(attachment: Attachment): void {
@@ -67,40 +94,64 @@ function checkAttachment(attachment: Attachment): void {
   }
 }
 
-async function usageOf(dir: string): Promise<{ hostBytes: number; topLengthBytes: number }> {
+async function hostUsage(dir: string): Promise<{ hostBytes: number; topLengthBytes: number }> {
   const { layers, top } = await native.info(dir, { usage: true, lock: false });
   const hostBytes = layers.reduce((sum, layer) => sum + (layer.usage?.hostBytes ?? 0), 0);
   return { hostBytes, topLengthBytes: layers.find((layer) => layer.id === top)?.usage?.length ?? 0 };
 }
 
-async function trim(dir: string, attachment: Attachment | null, options: CompactImageOptions): Promise<number | null> {
-  options.onStep?.('trim');
-  if (attachment !== null) return trimMounted(attachment, options.signal);
+/** Trim and pack: they need the file system mounted. */
+async function mountedSteps(work: Work): Promise<CompactStep[]> {
+  const { dir, attachment, options } = work;
+  const none = (why: string): CompactStep[] => [skipped('trim', why), skipped('pack', why)];
+  if (options.trim === false && options.pack !== true) return none('not asked for');
+  if (attachment !== null) {
+    const mount = (await readMounts()).find((entry) => entry.devno === attachment.devno && !entry.options.split(',').includes('ro'));
+    if (mount === undefined || !isFileSystemType(mount.type)) return none('no file system is mounted from the device');
+    return bothSteps(work, mount.mountPoint, mount.type);
+  }
   const { runDir, signal } = options;
   return withAttached(
     dir,
     async ({ device }) => {
       const type = (await readSuperblock(device))?.type;
-      if (type === undefined) return null;
-      return withMountedDevice(device, (mountPoint) => trimBoth(mountPoint, type, signal), { type, runDir, signal });
+      if (type === undefined) return none('it holds no file system that ploop knows');
+      return withMountedDevice(device, (mountPoint) => bothSteps(work, mountPoint, type), { type, runDir, signal });
     },
     { runDir, signal },
   );
 }
 
-async function trimMounted(attachment: Attachment, signal: AbortSignal | undefined): Promise<number | null> {
-  const mount = (await readMounts()).find((entry) => entry.devno === attachment.devno && !entry.options.split(',').includes('ro'));
-  if (mount === undefined || !isFileSystemType(mount.type)) return null;
-  return trimBoth(mount.mountPoint, mount.type, signal);
+async function bothSteps(work: Work, mountPoint: string, type: FileSystemType): Promise<CompactStep[]> {
+  const steps: CompactStep[] = [];
+  for (const [step, run] of [
+    ['trim', trimStep],
+    ['pack', packStep],
+  ] as const) {
+    work.options.onStep?.(step);
+    steps.push(await measured(work.dir, step, () => run(work, mountPoint, type)));
+  }
+  // What the host spends is seen only when the changes have reached it.
+  await syncFileSystem(mountPoint);
+  return steps;
 }
 
-async function trimBoth(mountPoint: string, type: FileSystemType, signal: AbortSignal | undefined): Promise<number> {
-  const bytes = await trimFileSystem(mountPoint, { signal });
-  if (type === 'ext4') await trimJournal(mountPoint, { signal });
-  return bytes;
+function skipped(step: CompactStep['step'], why: string): CompactStep {
+  return { step, skipped: why, stopped: null, hostBytesBefore: null, hostBytesAfter: null, ms: 0 };
 }
 
-async function compact(dir: string, attachment: Attachment | null, options: CompactImageOptions): Promise<NativeCompactResult> {
+async function relocate(work: Work): Promise<CompactStep> {
+  const { dir, options, endMs } = work;
+  if (options.relocate === false) return skipped('relocate', 'not asked for');
+  if (performance.now() >= endMs) return skipped('relocate', 'the time was used up');
+  options.onStep?.('relocate');
+  return measured(dir, 'relocate', async () => {
+    const { clustersFreed, clustersMoved } = await relocateClusters(work);
+    return { clustersFreed, clustersMoved };
+  });
+}
+
+async function relocateClusters({ dir, attachment, options }: Work): Promise<NativeCompactResult> {
   const { onProgress, signal, runDir } = options;
   if (attachment !== null) return control(attachment, 'compact', {}, { onProgress, signal, timeoutMs: 0 });
   const work = { ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };

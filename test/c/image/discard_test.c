@@ -127,6 +127,21 @@ pl_test("off: nothing comes back, and all of it can be written again")
 	finish();
 }
 
+pl_test("what one policy kept goes back when another one compacts")
+{
+	struct pl_compact_result res;
+	int64_t before;
+
+	require(begin("changed", PL_DISCARD_CLUSTER));
+	before = host_bytes();
+	is_int(pl_chain_discard(ch, 32 * 4096, 0), 0);
+	is_int(pl_image_set_discard(img, ch, PL_DISCARD_BLOCK, &err), 0);
+	is_int(pl_image_compact(img, ch, &res, NULL, NULL, &err), 0);
+	gave(before, 32 * 4096);
+	ok(reads(0, 32 * 4096, 0) && reads(32 * 4096, CLUSTER, 'a'));
+	finish();
+}
+
 pl_test("is kept in the descriptor, across snapshots too")
 {
 	char id[PL_ID_LEN + 1];

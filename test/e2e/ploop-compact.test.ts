@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// ploop compact, step by step: what each gives back, what is left out and why, and that the files stay as they are.
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import type { CompactStep } from '../../src/filesystem/image/compact-step.js';
+import { run } from '../../src/exec/run.js';
+import { ploop } from '../helpers/command.js';
+import { differences } from '../helpers/json-shape.js';
+import { lacks } from '../helpers/require.js';
+import { makeScratch, type Scratch } from '../helpers/scratch.js';
+
+const MIB = 2 ** 20;
+
+let scratch: Scratch;
+let dir: string;
+let mountPoint: string;
+
+beforeEach(async () => {
+  scratch = await makeScratch();
+  dir = scratch.path('image');
+  mountPoint = scratch.path('mnt');
+  await mkdir(mountPoint);
+});
+afterEach(() => scratch.clean());
+
+/** 300 files of up to 200 KiB, of which every third stays. */
+async function fileAndDelete(): Promise<void> {
+  for (let at = 0; at < 300; at++) await writeFile(join(mountPoint, `f${at}`), Buffer.alloc(((at * 37) % 200) * 1024 + 1, at));
+  await run('sync', ['-f', mountPoint]);
+  for (let at = 0; at < 300; at++) if (at % 3 !== 0) await rm(join(mountPoint, `f${at}`));
+}
+
+async function sums(): Promise<string[]> {
+  const names = (await readdir(mountPoint)).filter((name) => name.startsWith('f')).toSorted();
+  return Promise.all(
+    names.map(async (name) =>
+      createHash('sha256')
+        .update(await readFile(join(mountPoint, name)))
+        .digest('hex'),
+    ),
+  );
+}
+
+async function compact(...options: string[]): Promise<{ steps: CompactStep[]; hostBytesBefore: number; hostBytesAfter: number }> {
+  const outcome = await ploop('compact', dir, ...options, '--json');
+  expect(outcome).toMatchObject({ status: 0 });
+  expect(differences('ploop compact', outcome.json())).toEqual([]);
+  const done = outcome.json<Awaited<ReturnType<typeof compact>>>();
+  for (const one of done.steps) expect(differences('ploop compact', one, one.skipped === null ? one.step : 'skipped')).toEqual([]);
+  return done;
+}
+
+describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop compact', () => {
+  it('trims a mounted ext4 down to what it uses, in short calls, and changes no file', async () => {
+    await ploop('create', dir, '--size', '1G');
+    await ploop('mount', dir, mountPoint);
+    await fileAndDelete();
+    const before = await sums();
+    const { steps, hostBytesAfter } = await compact('--no-relocate');
+    expect(steps).toMatchObject([
+      { step: 'trim', skipped: null, stopped: 'done', journal: true },
+      { step: 'pack', skipped: expect.stringContaining('would free nothing') as string },
+      { step: 'relocate', skipped: 'not asked for' },
+    ]);
+    expect(steps[0]?.calls).toBeGreaterThan(10);
+    const { space } = (await ploop('stat', dir, '--json')).json<{ space: { usedBytes: number; trimBytes: number } }>();
+    expect(space.trimBytes).toBe(0);
+    expect(hostBytesAfter).toBeLessThan(1.02 * space.usedBytes + 2 * MIB);
+    // Again: nothing was left over, also where the kernel remembers what was trimmed.
+    expect((await compact('--no-relocate')).hostBytesAfter).toBeGreaterThan(hostBytesAfter - MIB);
+    expect(await sums()).toEqual(before);
+    await ploop('umount', dir);
+    await ploop('attach', dir);
+    const { attachments } = (await ploop('list', '--json')).json<{ attachments: { device: string }[] }>();
+    await run('e2fsck', ['-f', '-n', attachments[0]?.device ?? '']);
+  });
+
+  it('shortens the file of a detached image, and says what it left out', async () => {
+    await ploop('create', dir, '--size', '1G');
+    await ploop('mount', dir, mountPoint);
+    await fileAndDelete();
+    await ploop('umount', dir);
+    const { steps } = await compact('--no-pack');
+    expect(steps.map(({ step, skipped }) => [step, skipped])).toEqual([
+      ['trim', null],
+      ['pack', 'not asked for'],
+      ['relocate', null],
+    ]);
+    expect((await compact('--no-trim')).steps[0]).toMatchObject({ step: 'trim', skipped: 'not asked for' });
+    expect(await ploop('check', dir)).toMatchObject({ status: 0 });
+  });
+
+  it('stops in good order when its time is up, and leaves discards off alone', async () => {
+    await ploop('create', dir, '--size', '8G');
+    await ploop('mount', dir, mountPoint);
+    await fileAndDelete();
+    const { steps } = await compact('--time', '0.1', '--busy', '1');
+    expect(steps).toMatchObject([{ stopped: 'time' }, { skipped: expect.anything() as string }, { skipped: 'the time was used up' }]);
+    await ploop('set', dir, '--discard', 'off');
+    expect((await compact()).steps[0]).toMatchObject({ skipped: expect.stringContaining('discards are off') as string });
+  });
+
+  it('wants figures that make sense', async () => {
+    await ploop('create', dir, '--size', '64M', '--fs', 'none');
+    expect(await ploop('compact', dir, '--busy', '0')).toMatchObject({ status: 2 });
+    expect(await ploop('compact', dir, '--time', 'long')).toMatchObject({ status: 2 });
+    expect((await compact()).steps[0]).toMatchObject({ skipped: 'it holds no file system that ploop knows' });
+  });
+});
