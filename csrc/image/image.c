@@ -172,13 +172,18 @@ int layer_file_open_how(struct pl_image *img, const char *id, unsigned flags,
 
 /* ---- create ---- */
 
+/* What an unfinished create leaves; "creating" is the note of the command that
+ * makes the image (src/image/creation.ts). */
 static int found_entry(void *arg, const char *name)
 {
+	static const char *const ours[] = { "lock", LAYERS, DESCRIPTOR_NEW,
+					    "creating" };
+
 	(void)arg;
-	return strcmp(name, "lock") == 0 || strcmp(name, LAYERS) == 0 ||
-			       strcmp(name, DESCRIPTOR_NEW) == 0 ?
-		       0 :
-		       -EEXIST;
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (strcmp(name, ours[i]) == 0)
+			return 0;
+	return -EEXIST;
 }
 
 static int check_params(struct pl_dir *dir, const struct pl_image_params *p,

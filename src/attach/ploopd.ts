@@ -4,7 +4,7 @@
 import { resolve } from 'node:path';
 
 import { isErrorCode, PloopError } from '../errors.js';
-import { run } from '../exec/run.js';
+import { run, type RunResult } from '../exec/run.js';
 import { checkOptions, checkPath } from '../native/arguments.js';
 import { nativeFile } from '../native/binding.js';
 import { attachmentsOf, findAttachedCopy, findAttachment, type Attachment, type OnFull } from './attachments.js';
@@ -60,8 +60,8 @@ async function startDaemon(dir: string, args: readonly string[], options: Attach
     const { size, blockSize, device, devno, ...rest } = await ploopd<AttachReply>(args);
     return { ...rest, device: device ?? null, devno: devno ?? null, sizeBytes: size, blockSizeBytes: blockSize };
   } catch (error) {
-    // Control-C reaches the launcher, too: what it left behind goes away here.
-    const ours = error instanceof PloopError && error.code === 'DAEMON' && options.signal?.aborted === true;
+    // Control-C reaches the launcher, too, also before it can hold signals back: what it left behind goes away here.
+    const ours = error instanceof PloopError && ['DAEMON', 'TOOL_FAILED'].includes(error.code) && options.signal?.aborted === true;
     const left = ours ? await findAttachment(dir, { runDir: options.runDir }).catch(() => null) : null;
     if (left !== null) await detachAttachment(left, { runDir: options.runDir }).catch(() => undefined);
     if (error instanceof PloopError && error.code === 'BUSY') throw await busyError(dir, error, options);
@@ -159,7 +159,7 @@ function manage(command: string, { attachment }: Pick<Attachment, 'attachment'>,
 
 /** Runs one command of the daemon's program. */
 export async function ploopd<T>(args: readonly string[]): Promise<T> {
-  const { stdout, stderr, exitCode } = await run(nativeFile('ploopd'), args, { accept: 'any' });
+  const { stdout, stderr, exitCode } = await runDaemon(args);
   const line = stdout.trim().split('\n').at(-1) ?? '';
   let reply: { ok?: boolean; result?: T; error?: { code?: string; message?: string; hint?: string } };
   try {
@@ -173,4 +173,14 @@ export async function ploopd<T>(args: readonly string[]): Promise<T> {
   if (reply.ok === true) return reply.result as T;
   const { code, message, hint } = reply.error ?? {};
   throw new PloopError(isErrorCode(code) ? code : 'DAEMON', message ?? 'ploopd gave no reason', { hint });
+}
+
+/** Control-C may hit the child before it has a session of its own. Detaching is what cleans up then, so it is done again. */
+async function runDaemon(args: readonly string[]): Promise<RunResult> {
+  const once = (): Promise<RunResult> => run(nativeFile('ploopd'), args, { accept: 'any' });
+  return once().catch((error: unknown) => {
+    const hit = error instanceof PloopError && error.details?.['signal'] === 'SIGINT';
+    if (hit && args[0] === 'detach') return once();
+    throw error;
+  });
 }

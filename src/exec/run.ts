@@ -46,7 +46,9 @@ export async function run(program: string, args: readonly string[], options: Run
     stopper.release();
     forget();
   });
-  if (stopper.reason === 'aborted') throw interrupted(result.escapedCommand);
+  // Control-C between fork and setsid reaches the child as well, before our own handler has run.
+  const caught = result.signal === 'SIGINT' && signal !== undefined;
+  if (stopper.reason === 'aborted' || caught) throw interrupted(result.escapedCommand);
   const ended = {
     exitCode: result.exitCode ?? -1,
     signal: result.signal ?? null,

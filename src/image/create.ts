@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Making and removing image directories.
 
-import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { rmdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
 
 import { PloopError } from '../errors.js';
 import { checkOptions, checkPath } from '../native/arguments.js';
 import { native } from '../native/index.js';
+import { isInUse, removeFiles, withCreation } from './creation.js';
 import { readDescriptor, type ImageDescriptor } from './descriptor.js';
 
 export interface CreateImageOptions {
@@ -29,23 +30,20 @@ export interface CreateImageOptions {
 export async function createImage(dir: string, options: CreateImageOptions): Promise<ImageDescriptor> {
   checkPath('create: dir', dir);
   checkOptions('create', options, ['sizeBytes', 'blockSizeBytes', 'label', 'fs', 'checksums']);
-  const path = resolve(dir);
-  const made = await makeDirectory(path);
+  return withCreation(dir, (path) => fillDirectory(path, options));
+}
+
+/** Inside withCreation(). */
+export async function fillDirectory(path: string, options: CreateImageOptions): Promise<ImageDescriptor> {
   const { sizeBytes, blockSizeBytes, label, fs, checksums } = options;
-  try {
-    await native.create(path, {
-      size: sizeBytes,
-      ...(blockSizeBytes === undefined ? {} : { blockSize: blockSizeBytes }),
-      ...(label === undefined ? {} : { label }),
-      ...(fs === undefined ? {} : { fs }),
-      ...(checksums === undefined ? {} : { checksums }),
-    });
-    return await readDescriptor(path);
-  } catch (error) {
-    await removeFiles(path);
-    if (made) await rmdir(path).catch(() => undefined);
-    throw error;
-  }
+  await native.create(path, {
+    size: sizeBytes,
+    ...(blockSizeBytes === undefined ? {} : { blockSize: blockSizeBytes }),
+    ...(label === undefined ? {} : { label }),
+    ...(fs === undefined ? {} : { fs }),
+    ...(checksums === undefined ? {} : { checksums }),
+  });
+  return readDescriptor(path);
 }
 
 /** Removes a detached image: its descriptor first, then its layers, then the directory unless it holds something else. */
@@ -56,7 +54,7 @@ export async function removeImage(dir: string, options: { keepDirectory?: boolea
     // A damaged image can be removed, too; what is not an image is left alone.
     if (error instanceof PloopError && ['NOT_AN_IMAGE', 'NOT_FOUND', 'NOT_PERMITTED'].includes(error.code)) throw error;
   });
-  if (await native.isLocked(join(path, 'lock'), { shared: true })) {
+  if (await isInUse(path)) {
     throw new PloopError('BUSY', `${path} is in use`, { hint: `Detach it first: ploop detach ${path}` });
   }
   await removeFiles(path);
@@ -64,35 +62,4 @@ export async function removeImage(dir: string, options: { keepDirectory?: boolea
   await rmdir(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOTEMPTY') throw new PloopError('IO', `cannot remove ${path}: ${error.code ?? error.message}`, { cause: error });
   });
-}
-
-/** True when the directory was made, false when it was there, empty. */
-async function makeDirectory(path: string): Promise<boolean> {
-  const existing = await stat(path).catch(() => null);
-  if (existing === null) {
-    await mkdir(path, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
-      throw mkdirFailure(path, error);
-    });
-    return true;
-  }
-  if (!existing.isDirectory()) throw new PloopError('EXISTS', `${path} exists and is not a directory`);
-  const names = await readdir(path);
-  if (names.length === 0) return false;
-  const what = names.includes('image.json') ? 'holds an image already' : `exists and is not empty (it holds ${names[0] ?? ''})`;
-  throw new PloopError('EXISTS', `${path} ${what}`, { hint: 'Choose another directory, or remove this one first.' });
-}
-
-function mkdirFailure(path: string, error: NodeJS.ErrnoException): PloopError {
-  if (error.code === 'ENOENT')
-    return new PloopError('NOT_FOUND', `${dirname(path)} does not exist`, { hint: `Make it first: mkdir -p ${dirname(path)}` });
-  if (error.code === 'EACCES' || error.code === 'EPERM')
-    return new PloopError('NOT_PERMITTED', `no permission to make ${path}`, { cause: error });
-  if (error.code === 'ENOSPC' || error.code === 'EDQUOT') return new PloopError('NO_SPACE', `no space to make ${path}`, { cause: error });
-  if (error.code === 'EROFS') return new PloopError('READ_ONLY', `${dirname(path)} is on a read-only file system`, { cause: error });
-  return new PloopError('IO', `cannot make ${path}: ${error.code ?? error.message}`, { cause: error });
-}
-
-/** Only what an image consists of: a directory that holds other things keeps them. */
-async function removeFiles(path: string): Promise<void> {
-  for (const name of ['image.json', 'image.json.new', 'layers', 'lock']) await rm(join(path, name), { recursive: true, force: true });
 }

@@ -37,7 +37,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('an interrupted create', 
     const outcome = await ended;
     // Too early for a handler: the signal itself. Too late: it was done.
     if (outcome.status === 0) return;
-    expect(outcome.signal === 'SIGINT' || outcome.status === 130).toBe(true);
+    expect(outcome.signal === 'SIGINT' || outcome.status === 130, JSON.stringify(outcome)).toBe(true);
     expect(existsSync(dir)).toBe(false);
     expect(await left()).toEqual({ attachments: [], mounts: [] });
   });
@@ -51,6 +51,34 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('an interrupted create', 
     expect((await ended).status).toBe(130);
     expect(await readdir(dir)).toEqual([]);
     expect(await left()).toEqual({ attachments: [], mounts: [] });
+  });
+});
+
+describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('a create that was killed', () => {
+  it.each([150, 400, 700, 1100])('does not stand in the way of the next one (SIGKILL after %i ms)', async (delayMs) => {
+    const dir = scratch.path('image');
+    const words = ['create', dir, '--size', '1G', '--from', scratch.path('source'), '--json'];
+    const { signalGroup, ended } = startCommand('ploop', words);
+    await sleep(delayMs);
+    signalGroup('SIGKILL');
+    if ((await ended).status === 0) return;
+    const again = await ploop(...words);
+    expect(again, again.stderr).toMatchObject({ status: 0 });
+    expect((await readdir(dir)).sort()).toEqual(['image.json', 'layers', 'lock']);
+    expect(await ploop('check', dir)).toMatchObject({ status: 0 });
+    expect(await left()).toEqual({ attachments: [], mounts: [] });
+  });
+
+  it('is not taken for dead while it is at work', async () => {
+    const dir = scratch.path('image');
+    const { child, ended } = startCommand('ploop', ['create', dir, '--size', '1G', '--from', scratch.path('source')]);
+    await expect.poll(() => existsSync(`${dir}/creating`), { timeout: 10_000, interval: 5 }).toBe(true);
+    expect(await ploop('create', dir, '--size', '1G')).toMatchObject({
+      status: 10,
+      stderr: expect.stringMatching(/is being made/) as string,
+    });
+    child.kill('SIGTERM');
+    await ended;
   });
 });
 

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // A new image with a file system on it, and files in that: all of it, or nothing is left.
-import { stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
-
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
-import { createImage, removeImage } from '../../image/create.js';
+import { fillDirectory } from '../../image/create.js';
+import { isInUse, isLeftover, withCreation } from '../../image/creation.js';
 import type { ImageDescriptor } from '../../image/descriptor.js';
 import { checkOptions } from '../../native/arguments.js';
 import type { FileSystemType } from '../type.js';
 import { checkFormat, formatImage } from './format.js';
+import { clearAbandoned } from './temporary.js';
 
 export interface NewImageOptions extends RunDirectoryOption {
   sizeBytes: number;
@@ -37,18 +36,23 @@ export async function newImage(dir: string, options: NewImageOptions): Promise<I
   if (fs === 'none' && from !== undefined)
     throw new PloopError('INVALID_ARGUMENT', 'from: an image without a file system cannot be filled');
   const source = fs === 'none' ? undefined : await checkFormat({ type: fs, sizeBytes, label, from });
-  const wasThere = (await stat(dir).catch(() => null)) !== null;
-  const descriptor = await createImage(dir, { sizeBytes, blockSizeBytes, label, fs, checksums });
-  if (fs === 'none') return descriptor;
-  try {
-    await formatImage(dir, { type: fs, label, from: source, onProgress, signal, runDir });
-  } catch (error) {
-    await removeImage(dir, { keepDirectory: wasThere }).catch((left: unknown) => {
-      throw new PloopError('BUSY', `${text(error)}; and ${resolve(dir)} could not be removed again: ${text(left)}`, { cause: error });
+  if (await isLeftover(dir)) {
+    // Killed before there was a descriptor, it had attached nothing.
+    await clearAbandoned(dir, { runDir }).catch((error: unknown) => {
+      if (!(error instanceof PloopError) || error.code !== 'NOT_AN_IMAGE') throw error;
     });
-    throw error;
   }
-  return descriptor;
+  return withCreation(dir, async (path) => {
+    const descriptor = await fillDirectory(path, { sizeBytes, blockSizeBytes, label, fs, checksums });
+    if (fs === 'none') return descriptor;
+    try {
+      await formatImage(path, { type: fs, label, from: source, onProgress, signal, runDir });
+    } catch (error) {
+      if (!(await isInUse(path))) throw error;
+      throw new PloopError('BUSY', `${text(error)}; and ${path} could not be removed again: it is in use`, { cause: error });
+    }
+    return descriptor;
+  });
 }
 
 function text(error: unknown): string {

@@ -5,6 +5,7 @@ import { link, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 
 import { runDirectory, type RunDirectoryOption } from '../../attach/run-directory.js';
+import { startTicksOf } from '../../exec/start-ticks.js';
 
 export interface Owner {
   pid: number;
@@ -76,10 +77,4 @@ export async function readMarker(imageId: string, options: RunDirectoryOption): 
   const owner = JSON.parse(text) as Owner;
   const running = (await startTicksOf(owner.pid)) === owner.startTicks;
   return { ...owner, writtenMs, alive: running && (owner.pid !== process.pid || active.has(imageId)) };
-}
-
-/** Field 22 of /proc/<pid>/stat; the command name before it may hold spaces and parentheses. */
-async function startTicksOf(pid: number): Promise<string | undefined> {
-  const line = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
-  return line?.slice(line.lastIndexOf(')') + 2).split(' ')[19];
 }
