@@ -52,6 +52,7 @@ const PACKAGES = [
   ['cpio', 'test', 'the initramfs of the guest kernel'],
   ['qemu-system-common', 'bench', 'qemu-storage-daemon, to compare with'],
   ['sqlite3', 'bench', 'commits of a database in an image'],
+  ['linux-perf', 'bench', 'counts what the kernel does for a flush'],
 ];
 
 const root = realpathSync(join(dirname(fileURLToPath(import.meta.url)), '..'));
