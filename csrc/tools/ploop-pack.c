@@ -137,6 +137,11 @@ static int pack(struct pack *p, bool estimate)
 		stopped = why_stopped(p);
 		ret = 0;
 	}
+	if (ret == 0 && p->moved_blocks > 0 && !stop_signal) {
+		ret = look(p);
+		if (ret == 0)
+			say_estimate(p, "after");
+	}
 	if (ret == 0)
 		say_result(p, stopped ? stopped : "done");
 	return ret;
@@ -158,6 +163,7 @@ static void catch_signals(void)
 	sigaction(SIGINT, &act, NULL);
 	sigaction(SIGHUP, &act, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGIO, SIG_IGN); /* a lease is wanted back: it is, soon */
 }
 
 int main(int argc, char **argv)

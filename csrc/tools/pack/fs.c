@@ -34,7 +34,7 @@
 
 #define FILEID_INO32_GEN 1
 /* Of what others may still use, held by us at most. */
-#define HOLD_DIVISOR 4
+#define HOLD_DIVISOR 2
 #define HOLD_MAX_BYTES (128u << 20)
 
 char pack_why[256];
@@ -142,6 +142,9 @@ int pack_open(struct pack *p, const char *path, uint64_t unit_bytes)
 	p->group_blocks = le32(sb + SB_BLOCKS_PER_GROUP);
 	p->blocks = le32(sb + SB_BLOCKS_LO) | (uint64_t)le32(sb + SB_BLOCKS_HI)
 						      << 32;
+	if (p->block_size != (uint32_t)sysconf(_SC_PAGESIZE))
+		return refuse(-EOPNOTSUPP,
+			      "its blocks are smaller than a page");
 	if (unit_bytes % p->block_size || unit_bytes > UINT32_MAX ||
 	    p->group_blocks == 0)
 		return refuse(-EINVAL,

@@ -19,6 +19,13 @@ static bool is_free(const struct fsmap *record)
 	       record->fmr_owner == FMR_OWN_FREE;
 }
 
+/* A device number as the kernel writes it into records. */
+static uint32_t encoded(dev_t dev)
+{
+	return (minor(dev) & 0xff) | major(dev) << 8 |
+	       (minor(dev) & ~0xffu) << 12;
+}
+
 /* Every record between two places, in bytes; the last may reach beyond. */
 static int each_record(struct pack *p, uint64_t from, uint64_t to,
 		       record_fn *fn, void *arg)
@@ -30,8 +37,10 @@ static int each_record(struct pack *p, uint64_t from, uint64_t to,
 	if (!head)
 		return -ENOMEM;
 	head->fmh_count = RECORDS;
+	/* Without the device, a start behind the first group is not heeded. */
+	head->fmh_keys[0].fmr_device = encoded(p->dev);
 	head->fmh_keys[0].fmr_physical = from;
-	head->fmh_keys[1].fmr_device = UINT32_MAX;
+	head->fmh_keys[1].fmr_device = encoded(p->dev);
 	head->fmh_keys[1].fmr_physical = to - 1;
 	head->fmh_keys[1].fmr_owner = UINT64_MAX;
 	head->fmh_keys[1].fmr_offset = UINT64_MAX;

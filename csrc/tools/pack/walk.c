@@ -135,23 +135,29 @@ static int add_extent(struct pack *p, uint32_t ino,
 	return 0;
 }
 
-static int add_extents(struct pack *p, int fd, uint32_t ino, struct fiemap *fm)
+/* Up to the file's end: what it holds beyond cannot be exchanged. */
+static int add_extents(struct pack *p, int fd, uint32_t ino, uint64_t size,
+		       struct fiemap *fm)
 {
-	uint64_t from = 0;
+	uint64_t from = 0, end = size + p->block_size - 1;
 
-	for (;;) {
+	end -= end % p->block_size;
+
+	while (from < end) {
 		memset(fm, 0, sizeof(*fm));
 		fm->fm_start = from;
-		fm->fm_length = UINT64_MAX - from;
+		fm->fm_length = end - from;
 		fm->fm_extent_count = EXTENTS;
 		if (ioctl(fd, FS_IOC_FIEMAP, fm) < 0)
 			return 0; /* its blocks count as fixed */
 		if (fm->fm_mapped_extents == 0)
 			return 0;
-		const struct fiemap_extent *fe = NULL;
+		struct fiemap_extent *fe = NULL;
 
 		for (uint32_t i = 0; i < fm->fm_mapped_extents; i++) {
 			fe = &fm->fm_extents[i];
+			if (fe->fe_logical + fe->fe_length > end)
+				fe->fe_length = end - fe->fe_logical;
 			int ret = fe->fe_flags & FIXED_EXTENT ?
 					  0 :
 					  add_extent(p, ino, fe);
@@ -163,6 +169,7 @@ static int add_extents(struct pack *p, int fd, uint32_t ino, struct fiemap *fm)
 			return 0;
 		from = fe->fe_logical + fe->fe_length;
 	}
+	return 0;
 }
 
 static bool movable(const struct pack *p, int fd, uint32_t ino)
@@ -192,7 +199,7 @@ static int look_at_file(struct pack *p, uint32_t ino, struct fiemap *fm)
 
 		p->files++;
 		if (fd >= 0 && movable(p, fd, ino)) {
-			ret = add_extents(p, fd, ino, fm);
+			ret = add_extents(p, fd, ino, (uint64_t)st.st_size, fm);
 		} else {
 			p->skipped.files++;
 			p->skipped.blocks +=
