@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packing a mounted ext4: what it would bring, what it brings, and that nothing of the files changes.
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { mkdir } from 'node:fs/promises';
 
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { attachImage } from '../../src/attach/ploopd.js';
+import { changeSettings } from '../../src/attach/settings.js';
+import { run } from '../../src/exec/run.js';
 import { newImage } from '../../src/filesystem/image/create.js';
 import { mountImage } from '../../src/filesystem/image/mount.js';
+import { unmountImage } from '../../src/filesystem/image/unmount.js';
 import { packFileSystem } from '../../src/filesystem/pack.js';
+import { trimFileSystem } from '../../src/filesystem/trim.js';
+import { ageFileSystem, fingerprints } from './aging.js';
+import { hostBytes } from './device.js';
 import { lacks } from '../helpers/require.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
 
@@ -33,6 +41,39 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs'))('packing a file sy
       files: 0,
     });
   });
+
+  it.each([
+    { blockSize: 4096, unitBytes: MIB / 4 },
+    { blockSize: 65_536, unitBytes: 4 * MIB },
+  ])(
+    'brings an aged image of $blockSize-byte blocks that discards by cluster to ten percent of smear',
+    async ({ blockSize, unitBytes }) => {
+      const image = scratch.path('image');
+      await newImage(image, { sizeBytes: 640 * MIB, blockSizeBytes: blockSize });
+      await changeSettings(image, { discard: 'cluster' });
+      await mountImage(image, { mountPoint });
+      const files = await ageFileSystem(mountPoint, { seed: 7, generations: 6, fullPercent: 80, finalPercent: 45 });
+      const before = fingerprints(files);
+      await trimFileSystem(mountPoint);
+      const trimmedBytes = await hostBytes(image);
+
+      const result = await packFileSystem(mountPoint, { unitBytes });
+      await trimFileSystem(mountPoint);
+      const packedBytes = await hostBytes(image);
+      const { after = result.before } = result;
+      process.stderr.write(
+        `${blockSize}-byte blocks: used ${after.usedBytes}, host ${trimmedBytes} trimmed, ${packedBytes} packed; ${JSON.stringify(result)}\n`,
+      );
+      expect(result.stopped).toBe('done');
+      expect(after.heldBytes).toBeLessThanOrEqual(after.idealBytes * 1.1);
+      expect(packedBytes).toBeLessThanOrEqual(after.usedBytes * 1.1);
+      expect(fingerprints(files)).toEqual(before);
+
+      await unmountImage(image);
+      const { device } = await attachImage(image);
+      await run('e2fsck', ['-fn', device ?? '']);
+    },
+  );
 
   it('refuses xfs, which has tools of its own', async () => {
     await newImage(scratch.path('image'), { sizeBytes: 512 * MIB, fs: 'xfs' });

@@ -145,7 +145,7 @@ struct pack_hole pack_donor_take(struct pack_donor *d, uint32_t len)
 struct layout {
 	const struct pack *p;
 	uint64_t start; /* the group's first block */
-	uint64_t small; /* blocks in pieces below BIG_ORDER */
+	uint64_t small, large; /* blocks in pieces below BIG_ORDER; the rest */
 	uint32_t big[MAX_ORDER + 1];
 };
 
@@ -164,7 +164,7 @@ static int count_buddies(void *arg, uint64_t block, uint64_t len)
 		if (order < BIG_ORDER)
 			l->small += 1ull << order;
 		else
-			l->big[order]++;
+			l->big[order]++, l->large += 1ull << order;
 		at += 1ull << order;
 		len -= 1ull << order;
 	}
@@ -236,8 +236,7 @@ static int take_small(const struct pack *p, struct pack_donor *d,
 }
 
 static int take_big(const struct pack *p, struct pack_donor *d,
-		    const struct layout *l, uint64_t group, uint64_t room,
-		    bool *ret_left)
+		    const struct layout *l, uint64_t group, bool *ret_left)
 {
 	int ret = 0;
 
@@ -245,7 +244,7 @@ static int take_big(const struct pack *p, struct pack_donor *d,
 		for (uint32_t i = 0; i < l->big[order]; i++) {
 			uint64_t now = group;
 
-			if (*ret_left || *p->stop || room < 1ull << order)
+			if (*ret_left || *p->stop)
 				return 0;
 			ret = take(p, d, 1u << order);
 			if (ret == 0)
@@ -253,7 +252,6 @@ static int take_big(const struct pack *p, struct pack_donor *d,
 			if (ret < 0)
 				return ret;
 			*ret_left = now != group;
-			room -= 1ull << order;
 		}
 	return 0;
 }
@@ -282,12 +280,16 @@ static int take_group(struct pack *p, struct pack_donor *d)
 	ret = pack_each_free(p, l.start,
 			     len < p->group_blocks ? len : p->group_blocks,
 			     count_buddies, &l);
-	uint64_t small = l.small < limit ? l.small : limit;
-
+	/*
+	 * The large pieces first, each by a request of just its order, so that
+	 * none is split: of many pieces mballoc looks at the first 200 only.
+	 */
+	if (ret == 0 && l.small + l.large <= limit)
+		ret = take_big(p, d, &l, group, &left);
+	else
+		l.small = l.small < limit ? l.small : limit;
 	if (ret == 0)
-		ret = take_small(p, d, group, small, &left);
-	if (ret == 0)
-		ret = take_big(p, d, &l, group, limit - small, &left);
+		ret = take_small(p, d, group, l.small, &left);
 	/* What others freed meanwhile, and the first of the next group. */
 	for (uint64_t i = 0; ret == 0 && !left && i < CHECK_EVERY; i++)
 		ret = take_small(p, d, group, CHECK_EVERY, &left);
