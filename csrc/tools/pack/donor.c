@@ -29,6 +29,8 @@
 #define LINEAR_OURS 999983u
 #define LINEAR_DEFAULT 4u
 #define EXTENTS 512
+/* Groups met a second time before it is given up. */
+#define MAX_AGAIN 8
 
 /* ---- where mballoc looks next ---- */
 
@@ -268,9 +270,15 @@ static int take_group(struct pack *p, struct pack_donor *d)
 		ret = last_group(p, d, &group);
 	if (ret < 0)
 		return ret;
-	if (group >= d->groups || d->visited[group / 8] >> (group % 8) & 1) {
-		d->done = true;
-		return 0;
+	if (group >= d->groups)
+		return -EIO;
+	if (d->visited[group / 8] >> (group % 8) & 1) {
+		/* Others freed or took blocks, and it went the wrong way. */
+		d->done = ++d->again > MAX_AGAIN || d->visits >= d->groups;
+		if (d->done)
+			return 0;
+	} else {
+		d->visits++;
 	}
 	d->visited[group / 8] =
 		(uint8_t)(d->visited[group / 8] | 1u << (group % 8));
@@ -284,6 +292,11 @@ static int take_group(struct pack *p, struct pack_donor *d)
 	 * The large pieces first, each by a request of just its order, so that
 	 * none is split: of many pieces mballoc looks at the first 200 only.
 	 */
+	if (p->flex_groups > 1 && group % p->flex_groups == 0) {
+		/* Large requests avoid the group that has the inode tables. */
+		l.small += l.large;
+		l.large = limit;
+	}
 	if (ret == 0 && l.small + l.large <= limit)
 		ret = take_big(p, d, &l, group, &left);
 	else

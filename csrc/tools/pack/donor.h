@@ -22,7 +22,8 @@ struct pack_donor {
 	uint32_t lblk; /* the next unused */
 	struct pack_hole *hole; /* longest last */
 	size_t holes, cap;
-	uint64_t groups;
+	uint64_t groups, visits;
+	unsigned again; /* groups met that had been visited */
 	uint8_t *visited; /* a bit per group */
 	bool done; /* no group is left */
 };

@@ -28,6 +28,7 @@
 #define SB_INCOMPAT 0x60
 #define SB_RO_COMPAT 0x64
 #define SB_BLOCKS_HI 0x150
+#define SB_LOG_FLEX 0x174
 #define COMPAT_HAS_JOURNAL 0x4
 #define INCOMPAT_EXTENTS 0x40
 #define RO_COMPAT_BIGALLOC 0x200
@@ -151,6 +152,7 @@ int pack_open(struct pack *p, const char *path, uint64_t unit_bytes)
 			      "the unit is no multiple of its block size");
 	p->unit_blocks = (uint32_t)(unit_bytes / p->block_size);
 	p->units = (p->blocks + p->unit_blocks - 1) / p->unit_blocks;
+	p->flex_groups = 1u << (sb[SB_LOG_FLEX] & 31);
 	p->inodes = le32(sb + SB_INODES);
 	p->unit = calloc(p->units, sizeof(*p->unit));
 	p->seen = calloc(p->inodes / 8 + 1, 1);

@@ -54,6 +54,7 @@ struct pack {
 	char device[32]; /* its name in /sys, "loop3" */
 	uint32_t block_size;
 	uint32_t group_blocks;
+	uint32_t flex_groups; /* groups that share their metadata's place */
 	uint64_t blocks; /* of the device */
 	uint32_t inodes;
 	/* by inode number, a bit each */
