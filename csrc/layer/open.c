@@ -349,6 +349,21 @@ static int move_directory(struct pl_layer *ly, struct pl_header *hdr)
 	return rc < 0 ? rc : pl_store_sync(ly->st);
 }
 
+/* Other metadata in these bytes, which no writer of ours puts there? */
+static bool holds_metadata(const struct pl_layer *ly, uint64_t off,
+			   uint64_t len)
+{
+	const struct pl_header *h = &ly->hdr;
+
+	for (uint64_t p = 0; p < ly->page_count; p++)
+		if (ly->dir[p].location &&
+		    ly->dir[p].location + PL_PAGE > off &&
+		    ly->dir[p].location < off + len)
+			return true;
+	return pl_header_has_sums(h) && h->sums_off < off + len &&
+	       h->sums_off + h->sums_pages * PL_PAGE > off;
+}
+
 /*
  * Gives back where the directory was, after the move. Neither header copy
  * may speak of that place any more, in case the other one gets damaged.
@@ -361,7 +376,8 @@ static void drop_directory(struct pl_layer *ly, const struct pl_header *old)
 	if (old->dir_off < ly->hdr.first_cluster * cs)
 		return; /* among the metadata for ever */
 	rc = commit_header(ly);
-	if (rc == 0 && (old->dir_off % cs || len % cs))
+	if (rc == 0 && (old->dir_off % cs || len % cs ||
+			holds_metadata(ly, old->dir_off, len)))
 		rc = -EINVAL; /* not our way of placing it */
 	if (rc == 0)
 		rc = pl_store_punch(ly->st, old->dir_off, len);

@@ -42,50 +42,50 @@ static void mark_meta(struct pl_layer *ly, uint64_t off, uint64_t len)
 	}
 }
 
+/* Where a directory entry says that its map page is. */
+struct placed {
+	uint64_t place, page_no;
+};
+
 static int by_place(const void *a, const void *b)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	const struct placed *x = a, *y = b;
 
-	return x < y ? -1 : x > y;
+	if (x->place != y->place)
+		return x->place < y->place ? -1 : 1;
+	return x->page_no < y->page_no ? -1 : x->page_no > y->page_no;
 }
 
 /* Two directory entries with one place: the later one gives it up. */
-static void part_pages(struct pl_layer *ly, uint64_t place)
+static void part_page(struct pl_layer *ly, const struct placed *first,
+		      const struct placed *later)
 {
-	uint64_t first = UINT64_MAX;
-
-	for (uint64_t p = 0; p < ly->page_count; p++) {
-		if (ly->dir[p].location != place)
-			continue;
-		if (first == UINT64_MAX) {
-			first = p;
-			continue;
-		}
-		salvage_found(ly, PL_DAMAGE_SHARED_PAGE, place,
-			      "map pages %llu and %llu share one place",
-			      (ull)first, (ull)p);
-		ly->salvage->bad_dirs[p / PL_DIR_ENTRIES] = true;
-		ly->dir[p] = (struct pl_dir_entry){ 0 };
-	}
+	salvage_found(ly, PL_DAMAGE_SHARED_PAGE, first->place,
+		      "map pages %llu and %llu share one place",
+		      (ull)first->page_no, (ull)later->page_no);
+	ly->salvage->bad_dirs[later->page_no / PL_DIR_ENTRIES] = true;
+	ly->dir[later->page_no] = (struct pl_dir_entry){ 0 };
 }
 
 static int mark_pages(struct pl_layer *ly)
 {
-	uint64_t *place = calloc(ly->page_count, sizeof(*place)), n = 0;
+	struct placed *all = calloc(ly->page_count, sizeof(*all));
+	uint64_t n = 0, first = 0;
 
-	if (!place)
+	if (!all)
 		return -ENOMEM;
 	for (uint64_t p = 0; p < ly->page_count; p++)
 		if (ly->dir[p].location) {
-			place[n++] = ly->dir[p].location;
+			all[n++] = (struct placed){ ly->dir[p].location, p };
 			mark_meta(ly, ly->dir[p].location, PL_PAGE);
 		}
-	qsort(place, n, sizeof(*place), by_place);
+	qsort(all, n, sizeof(*all), by_place);
 	for (uint64_t i = 1; i < n; i++)
-		if (place[i] == place[i - 1] &&
-		    (i < 2 || place[i] != place[i - 2]))
-			part_pages(ly, place[i]);
-	free(place);
+		if (all[i].place == all[first].place)
+			part_page(ly, &all[first], &all[i]);
+		else
+			first = i;
+	free(all);
 	return 0;
 }
 
