@@ -103,6 +103,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('ploop copy', () => {
     const done = await copied(dst, '--live', '--rest', '1M').finally(() => enough.abort());
     await writer;
     expect(done.pauseMs).toBeGreaterThan(0);
+    expect(done.left).toEqual([]);
     expect(done.rounds.length).toBeGreaterThan(1);
     await ploop('umount', mountPoint);
     expect(await ploop('mount', dst, mountPoint)).toMatchObject({ status: 0 });
