@@ -27,9 +27,15 @@ export function u64(bytes: Buffer, offset: number): bigint {
   return bytes.readBigUInt64LE(offset);
 }
 
-/** For places and counts; nothing legal here is beyond 2^53. */
+/** For counts, and places that end soon after; nothing legal here is beyond 2^53. */
 export function place(value: bigint, what: string): number {
   if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new Rejected(`${what}: ${value}`);
+  return Number(value);
+}
+
+/** For places of pages, which may be far away: a multiple of 4096 below 2^62 is exact as a number, too. */
+export function farPlace(value: bigint, what: string): number {
+  if (value % 4096n !== 0n || value >= 2n ** 62n) throw new Rejected(`${what}: ${value}`);
   return Number(value);
 }
 
@@ -43,7 +49,7 @@ export class LayerFile {
   read(offset: number, length: number): Buffer {
     const bytes = Buffer.alloc(length);
     for (let done = 0; done < length;) {
-      const count = readSync(this.#fd, bytes, done, length - done, offset + done);
+      const count = readSync(this.#fd, bytes, done, length - done, BigInt(offset) + BigInt(done));
       if (count === 0) break;
       done += count;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // FMT-010 to FMT-019.
-import { crc32c, type LayerFile, PAGE, place, Rejected, u32, u64 } from './bytes.js';
+import { crc32c, farPlace, type LayerFile, PAGE, place, Rejected, u32, u64 } from './bytes.js';
 
 export interface Header {
   sequence: bigint;
@@ -75,7 +75,7 @@ function decode(page: Buffer): Header {
     clusterSize,
     sealed: u32(page, 104) === 2,
     clean: (u32(page, 108) & 1) === 1,
-    dirOff: place(u64(page, 112), 'dir off'),
+    dirOff: farPlace(u64(page, 112), 'dir off'),
     dirUsed: place(u64(page, 128), 'dir used'),
     journalOff: place(u64(page, 136), 'journal off'),
     journalLen: place(u64(page, 144), 'journal len'),
