@@ -34,7 +34,7 @@ struct pl_stream_result {
 	bool resumed;
 };
 
-#define PL_STREAM_LEVEL 3 /* of zstd, unless told otherwise */
+#define PL_STREAM_LEVEL 1 /* of zstd, unless told otherwise */
 
 struct pl_send_options {
 	const char *snapshot; /* the last one; NULL = newest of the top's */

@@ -17,7 +17,7 @@ export interface SendOptions extends TransferOptions {
   level?: number | undefined;
 }
 
-export const DEFAULT_LEVEL = 3;
+export const DEFAULT_LEVEL = 1;
 
 export async function sendImage(dir: string, options: SendOptions = {}): Promise<Transferred> {
   const args = await sendArguments(dir, options);
