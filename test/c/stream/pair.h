@@ -66,6 +66,8 @@ static inline int do_receive(struct pair *p, bool force)
 					&p->err);
 		pl_image_close(p->dst.img);
 		p->dst.img = NULL;
+	} else {
+		rc = -EIO;
 	}
 	pl_receive_close(r);
 	return rc;
