@@ -40,7 +40,8 @@ async function countHostReads(readers: readonly NativeReader[]): Promise<Report>
     }
     rows.push([`${DEPTHS[at]} layers`, ...passes]);
   }
-  return { title: `Host reads for each of ${LOOKED_UP} random reads`, columns: ['image', 'just opened', 'later'], rows };
+  const notes = ['One of them is the read of the data, one is Node being woken up by its thread pool.'];
+  return { title: `read(2) and its like for each of ${LOOKED_UP} random reads`, columns: ['image', 'just opened', 'later'], rows, notes };
 }
 
 /** read(2) and its like by this process; asking takes some itself. */
