@@ -13,7 +13,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The longest input worth trying, where it is not 4096 bytes. */
-const MAX_LEN = { header: 8195, journal: 1024, layer: 512, control: 70_000, stream: 16_384 };
+const MAX_LEN = { header: 8195, journal: 1024, layer: 512, control: 70_000, nbd: 70_000, stream: 16_384 };
 const LIMITS = ['-malloc_limit_mb=256', '-rss_limit_mb=1024', '-timeout=10'];
 const CORPUS_FILES = 200;
 const CORPUS_BYTES = 300 * 1024;

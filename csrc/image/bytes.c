@@ -64,6 +64,21 @@ static int open_lower(struct pl_image *img, const char *id, bool may_seal,
 	return rc < 0 ? rc : layer_file_open(img, id, 0, false, NULL, ret, err);
 }
 
+/*
+ * The layer that a chain shows. Only one that may change bypasses the page
+ * cache: a snapshot's layer is for ever as it is, and others read it as well.
+ */
+static int open_shown(struct pl_image *img, const char *id, bool read_only,
+		      struct pl_pending *pending, struct pl_layer **ret,
+		      struct pl_err *err)
+{
+	bool snapshot = read_only && strcmp(id, img->desc.top) != 0;
+
+	return layer_file_open(img, id,
+			       read_only ? look_only(img) : PL_LAYER_WRITE,
+			       !snapshot, pending, ret, err);
+}
+
 static int open_layers(struct pl_image *img, bool read_only,
 		       struct pl_pending *pending, struct pl_layer **layers,
 		       const struct pl_image_layer **ids, unsigned n,
@@ -76,9 +91,8 @@ static int open_layers(struct pl_image *img, bool read_only,
 				err);
 	if (rc < 0)
 		return rc;
-	return layer_file_open(img, ids[n - 1]->id,
-			       read_only ? look_only(img) : PL_LAYER_WRITE,
-			       true, pending, &layers[n - 1], err);
+	return open_shown(img, ids[n - 1]->id, read_only, pending,
+			  &layers[n - 1], err);
 }
 
 static int open_chain(struct pl_image *img, const char *top, bool read_only,

@@ -28,7 +28,8 @@ struct pl_nbd_tls;
 #define PL_NBD_CLIENTS_ALL 64u
 #define PL_NBD_REQUEST_MAX (32u << 20) /* bytes of data of one request */
 #define PL_NBD_REQUESTS 128u /* of one connection in flight */
-#define PL_NBD_BYTES (64u << 20) /* of data in flight, one connection */
+#define PL_NBD_BYTES \
+	(8u << 20) /* of data in flight, one connection; or one request */
 #define PL_NBD_CONTEXTS 32u /* metadata contexts that one client may choose */
 
 /* What all exports of a process share: memory for data, clients in number. */
