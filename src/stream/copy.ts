@@ -204,8 +204,8 @@ function pickFailure(sent: PromiseSettledResult<unknown>, received: PromiseSettl
 }
 
 /** A remote answer has the directory, too. */
-function onlyTransfer({ from, to, snapshots, dataBytes, zeroBytes, streamBytes, resumed }: Transferred): Transferred {
-  return { from, to, snapshots, dataBytes, zeroBytes, streamBytes, resumed };
+function onlyTransfer({ from, to, snapshots, dataBytes, zeroBytes, streamBytes, readBytes, resumed }: Transferred): Transferred {
+  return { from, to, snapshots, dataBytes, zeroBytes, streamBytes, readBytes, resumed };
 }
 
 /** Removes our snapshots on both sides, the newest first; what can't be removed is told. */

@@ -21,6 +21,8 @@ export interface Transferred {
   dataBytes: number;
   zeroBytes: number;
   streamBytes: number;
+  /** All that the program read, metadata, itself and (when receiving) the stream included; 0: the kernel does not tell. */
+  readBytes: number;
   /** It went on with a broken transfer. */
   resumed: boolean;
 }

@@ -82,7 +82,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('ploop send and receive', () => {
     await check(dst);
   });
 
-  it('move about as much as has changed', async () => {
+  it('read and move about as much as has changed', async () => {
     const disk = await attached();
     await write(disk, 0, noise(48 * MIB, 4));
     await ploop('snapshot', src, '--name', 'one');
@@ -92,10 +92,12 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('ploop send and receive', () => {
     await ploop('snapshot', src, '--name', 'two');
     const { statuses, stderr } = await pipeline(`ploop send ${src} --since one --json > ${scratch.path('changes')}`);
     expect(statuses).toEqual([0]);
-    const sent = JSON.parse(stderr.replace(/statuses.*\n/, '')) as { dataBytes: number; streamBytes: number };
+    const sent = JSON.parse(stderr.replace(/statuses.*\n/, '')) as { dataBytes: number; streamBytes: number; readBytes: number };
     expect(sent.dataBytes).toBe(blocks * 4096);
     expect(sent.streamBytes).toBe((await stat(scratch.path('changes'))).size);
     expect(sent.streamBytes).toBeLessThanOrEqual(0.012 * 48 * MIB);
+    expect(sent.readBytes).toBeGreaterThanOrEqual(sent.dataBytes);
+    expect(sent.readBytes).toBeLessThanOrEqual(0.012 * 48 * MIB);
   });
 
   it('keep what arrived of a broken transfer, and go on with it', async () => {
