@@ -51,7 +51,7 @@ const PACKAGES = [
   ['kmod', 'test', 'the modules of the guest kernel'],
   ['cpio', 'test', 'the initramfs of the guest kernel'],
   ['qemu-system-common', 'bench', 'qemu-storage-daemon, to compare with'],
-  ['sqlite3', 'bench', 'commits of a database in an image'],
+  ['sqlite3', 'test', 'commits of a database in an image'],
   ['linux-perf', 'bench', 'counts what the kernel does for a flush'],
 ];
 

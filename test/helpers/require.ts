@@ -10,6 +10,7 @@ const PROBES = {
   ext4: () => hasFileSystem('ext4'),
   xfs: () => hasFileSystem('xfs'),
   fio: () => hasProgram('fio'),
+  sqlite3: () => hasProgram('sqlite3'),
   libnbd: () => ['nbdinfo', 'nbdcopy'].every(hasProgram) && spawnSync('/usr/bin/python3', ['-c', 'import nbd']).status === 0,
   'qemu-img': () => ['qemu-img', 'qemu-io'].every(hasProgram),
   certtool: () => ['certtool', 'psktool'].every(hasProgram),

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packing that is killed, again and again, and the worker underneath as well, while a database commits: nothing is lost.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { findAttachment } from '../../src/attach/attachments.js';
+import { attachImage } from '../../src/attach/ploopd.js';
+import { run } from '../../src/exec/run.js';
+import { newImage } from '../../src/filesystem/image/create.js';
+import { mountImage } from '../../src/filesystem/image/mount.js';
+import { unmountImage } from '../../src/filesystem/image/unmount.js';
+import { packFileSystem } from '../../src/filesystem/pack.js';
+import { nativeFile } from '../../src/native/binding.js';
+import { lacks } from '../helpers/require.js';
+import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { ageFileSystem, fingerprints } from './aging.js';
+import { checkRows, startCommitter } from './committer.js';
+
+const MIB = 2 ** 20;
+/** Of which four end the worker, too: the fifth within ten seconds would make the keeper give up. */
+const KILLS = 24;
+const UNIT_BYTES = 4 * MIB;
+/** On a busy machine; 40 s on an idle one. */
+const TIMEOUT_MS = 400_000;
+
+describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'sqlite3'))('packing that is killed', () => {
+  let scratch: Scratch;
+  let mountPoint: string;
+  let image: string;
+
+  beforeEach(async () => {
+    scratch = await makeScratch();
+    mountPoint = scratch.path('mnt');
+    image = scratch.path('image');
+    await mkdir(mountPoint);
+  });
+  afterEach(() => scratch.clean());
+
+  it(
+    `loses nothing when it is killed ${KILLS} times, every sixth time together with the worker`,
+    async () => {
+      await newImage(image, { sizeBytes: 320 * MIB, blockSizeBytes: 65_536 });
+      await mountImage(image, { mountPoint });
+      const files = await ageFileSystem(mountPoint, { seed: 11, generations: 3, fullPercent: 75, finalPercent: 45 });
+      const before = fingerprints(files);
+      const database = join(mountPoint, 'rows.db');
+      const committer = startCommitter(database);
+      const { before: planned } = await packFileSystem(mountPoint, { unitBytes: UNIT_BYTES, estimateOnly: true });
+      try {
+        for (let kill = 0; kill < KILLS; kill++) await packAndKill(kill);
+        await expect.poll(() => committer.acknowledged, { timeout: 30_000 }).toBeGreaterThan(10);
+      } finally {
+        await committer.kill();
+      }
+      const { before: left } = await packFileSystem(mountPoint, { unitBytes: UNIT_BYTES, estimateOnly: true });
+      process.stderr.write(`${planned.moveBytes} bytes to move, ${left.moveBytes} after the kills; ${committer.acknowledged} commits\n`);
+      expect(left.moveBytes).toBeLessThan(planned.moveBytes);
+      expect(committer.complaints).toBe('');
+      // From the disk, not from memory.
+      await unmountImage(image);
+      const { device } = await attachImage(image);
+      await run('e2fsck', ['-fn', device ?? '']);
+      await run('mount', [device ?? '', mountPoint]);
+      expect(fingerprints(files)).toEqual(before);
+      expect(await checkRows(database, committer.acknowledged)).toBe('ok');
+      // And what was left undone can be done.
+      const { stopped } = await packFileSystem(mountPoint, { unitBytes: UNIT_BYTES });
+      expect(stopped).toBe('done');
+      expect(fingerprints(files)).toEqual(before);
+    },
+    TIMEOUT_MS,
+  );
+
+  /** Kills somewhat later in each turn, counted from the first sign of life. */
+  async function packAndKill(turn: number): Promise<void> {
+    // Slow enough to be met in the middle.
+    const packer = spawn(nativeFile('ploop-pack'), ['--unit', String(UNIT_BYTES), '--rate', String(16 * MIB), mountPoint]);
+    const ended = once(packer, 'close');
+    await once(packer.stdout, 'data');
+    packer.stdout.resume();
+    await sleep(60 * turn);
+    if (turn % 6 === 5) await killWorker();
+    packer.kill('SIGKILL');
+    await ended;
+  }
+
+  async function killWorker(): Promise<void> {
+    const attachment = await findAttachment(image);
+    const path = join(scratch.runDir, attachment?.attachment ?? '', 'state.json');
+    const state = async (): Promise<{ state: string; worker: number; restarts: number }> =>
+      JSON.parse(await readFile(path, 'utf8')) as { state: string; worker: number; restarts: number };
+    const { worker, restarts } = await state();
+    process.kill(worker, 'SIGKILL');
+    await expect.poll(state, { timeout: 20_000, interval: 20 }).toMatchObject({ state: 'running', restarts: restarts + 1 });
+  }
+});
