@@ -104,6 +104,20 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop compact', () => {
     expect((await compact()).steps[0]).toMatchObject({ skipped: expect.stringContaining('discards are off') as string });
   });
 
+  it('packs where clusters come back whole, but not what snapshots would keep a second time', async () => {
+    await ploop('create', dir, '--size', '512M');
+    await ploop('set', dir, '--discard', 'cluster');
+    await ploop('mount', dir, mountPoint);
+    await fileAndDelete();
+    const before = await sums();
+    const [, packed] = (await compact()).steps;
+    expect(packed).toMatchObject({ step: 'pack', skipped: null, stopped: 'done' });
+    expect(packed?.movedBytes).toBeGreaterThan(0);
+    expect(await sums()).toEqual(before);
+    await ploop('snapshot', dir);
+    expect((await compact()).steps[1]).toMatchObject({ skipped: expect.stringContaining('layers below would keep the old') as string });
+  });
+
   it('wants figures that make sense', async () => {
     await ploop('create', dir, '--size', '64M', '--fs', 'none');
     expect(await ploop('compact', dir, '--busy', '0')).toMatchObject({ status: 2 });

@@ -31,6 +31,9 @@ export async function packStep(work: Work, mountPoint: string, type: FileSystemT
   if (options.pack !== true && descriptor.discard !== 'cluster') {
     return { skipped: `does not pay: with --discard ${descriptor.discard} it would free nothing` };
   }
+  if (options.pack !== true && descriptor.layers.length > 1) {
+    return { skipped: 'does not pay: what it moves would be written anew, and layers below would keep the old' };
+  }
   if (type !== 'ext4') return { skipped: `${type} cannot be packed` };
   const timeBudgetMs = timeLeft(work);
   if (timeBudgetMs === 0) return { skipped: 'the time was used up' };
