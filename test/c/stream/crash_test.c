@@ -9,7 +9,7 @@
 #include "store/recording.h"
 
 #define DISK (2 * MIB)
-#define GO_ON_EVERY 40u /* states */
+#define GO_ON_EVERY 5u /* states */
 
 struct crash {
 	struct pair p; /* p.dst: the receiver that "crashes" */
