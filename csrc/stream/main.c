@@ -320,7 +320,12 @@ static int receive_whole(struct job *job, struct pl_receive *r,
 	if (access(job->dir, F_OK) == 0)
 		return exists(job);
 	rc = pl_dir_open(&dir, hidden, flags, NULL, &job->err);
-	if (rc == -ENOENT || (rc < 0 && job->err.code == PL_E_NOT_FOUND))
+	if (rc == -ENOENT && flags)
+		return pl_err_set(&job->err, PL_E_NOT_FOUND, ENOENT,
+				  "%s: the directory it is to be in does not "
+				  "exist",
+				  job->dir);
+	if (rc < 0 && job->err.code == PL_E_NOT_FOUND)
 		return pl_err_set(&job->err, PL_E_NOT_FOUND, ENOENT,
 				  "%s: no interrupted transfer was kept",
 				  job->dir);

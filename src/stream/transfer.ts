@@ -60,7 +60,7 @@ export function startStream<T>(args: readonly string[], io: Pick<FlowOptions, 's
 
 function hintFor(code: string, [command, dir = 'DIR']: readonly string[]): string | undefined {
   if (command === 'receive' && (code === 'BAD_STREAM' || code === 'INTERRUPTED' || code === 'NO_SPACE'))
-    return `What has arrived is kept. For going on: ploop receive --resume-token ${dir}`;
+    return `What has arrived whole is kept, if anything. For going on: ploop receive --resume-token ${dir}`;
   if (command === 'send' && code === 'SNAPSHOT_NOT_FOUND') return `See: ploop snapshot-list ${dir}; take one: ploop snapshot ${dir}`;
   return undefined;
 }
