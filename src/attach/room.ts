@@ -4,6 +4,7 @@
 
 import { PloopError } from '../errors.js';
 import type { Attachment } from './attachments.js';
+import { askToGiveWay } from './compacting.js';
 import { control } from './control.js';
 
 export interface WaitingRequests {
@@ -18,8 +19,9 @@ export async function waitingRequests(attachment: Attachment): Promise<WaitingRe
   return stats === null || !(stats.full > 0) ? null : { requests: stats.full, since: stats.fullSince };
 }
 
-/** NO_SPACE, with the ways out, while requests of the image wait for room. */
+/** Makes an automatic compaction give way first. NO_SPACE, with the ways out, while requests of the image wait for room. */
 export async function refuseWhileFull(attachment: Attachment, doing: string): Promise<void> {
+  await askToGiveWay(attachment);
   const waiting = await waitingRequests(attachment);
   if (waiting === null) return;
   const { directory } = attachment;

@@ -5,6 +5,7 @@ import { attachCommand } from './ploop/attach.js';
 import { checkCommand } from './ploop/check.js';
 import { compactCommand } from './ploop/compact.js';
 import { copyCommand } from './ploop/copy.js';
+import { compactdCommand } from './ploop/compactd.js';
 import { createCommand } from './ploop/create.js';
 import { detachCommand } from './ploop/detach.js';
 import { diffCommand } from './ploop/diff.js';
@@ -58,6 +59,7 @@ export const ploopProgram: Program = {
     jobsCommand,
     resizeCommand,
     compactCommand,
+    compactdCommand,
     checkCommand,
     mapCommand,
     diffCommand,

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// One round of automatic compaction: attached images, one after the other, from where the last round stopped. An image that
+// somebody wants to do something with is left at once; the next one follows.
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { listAttachments, type Attachment } from '../../attach/attachments.js';
+import { GIVE_WAY, whileNoted } from '../../attach/compacting.js';
+import { runDirectory, type RunDirectoryOption } from '../../attach/run-directory.js';
+import { PloopError } from '../../errors.js';
+import { compactImage, type CompactedImage } from '../image/compact.js';
+import { measureSpace } from '../space/measure.js';
+import { windowLeftMs, type CompactdConfig } from './config.js';
+
+export interface RoundOptions extends RunDirectoryOption {
+  signal?: AbortSignal | undefined;
+  /** Gets a line for each image. */
+  log: (entry: RoundEntry) => void;
+  now?: (() => Date) | undefined;
+}
+
+export interface RoundEntry {
+  at: string;
+  directory: string;
+  image: string;
+  /** 'gave-way': somebody wanted the image; 'failed': see `error`. */
+  outcome: 'compacted' | 'left-alone' | 'gave-way' | 'failed';
+  smearBytesBefore: number | null;
+  usedBytes: number | null;
+  hostBytesBefore: number;
+  hostBytesAfter: number;
+  ms: number;
+  steps: CompactedImage['steps'];
+  error: string | null;
+}
+
+export interface Round {
+  entries: RoundEntry[];
+  /** Why it ended. */
+  ended: 'all' | 'time' | 'window' | 'interrupted';
+}
+
+const STATE = 'compactd.json';
+
+export async function compactRound(config: CompactdConfig, options: RoundOptions): Promise<Round> {
+  const now = options.now ?? ((): Date => new Date());
+  const endMs = performance.now() + config.roundSeconds * 1000;
+  const entries: RoundEntry[] = [];
+  for (const attachment of await inTurn(options)) {
+    if (options.signal?.aborted === true) return { entries, ended: 'interrupted' };
+    const windowMs = windowLeftMs(config, now());
+    if (windowMs <= 0) return { entries, ended: 'window' };
+    const leftMs = Math.min(windowMs, endMs - performance.now());
+    if (leftMs <= 0) return { entries, ended: 'time' };
+    const entry = await compactOne(attachment, Math.min(leftMs, config.imageSeconds * 1000), { ...options, config });
+    options.log(entry);
+    entries.push(entry);
+    await remember(attachment.image, options);
+  }
+  return { entries, ended: options.signal?.aborted === true ? 'interrupted' : 'all' };
+}
+
+/** Writable tops that are served, in the order of their ids, beginning after the one that was last. */
+async function inTurn(options: RoundOptions): Promise<Attachment[]> {
+  const served = (await listAttachments(options)).filter(
+    (one) => one.live && one.snapshot === null && !one.readOnly && one.state === 'running' && one.device !== null,
+  );
+  const ordered = served.toSorted((a, b) => a.image.localeCompare(b.image));
+  const text = await readFile(join(runDirectory(options), STATE), 'utf8').catch(() => '{}');
+  const last = lastOf(text);
+  const next = ordered.findIndex((one) => one.image > last);
+  return next <= 0 ? ordered : [...ordered.slice(next), ...ordered.slice(0, next)];
+}
+
+function lastOf(text: string): string {
+  try {
+    return String((JSON.parse(text) as { last?: unknown }).last ?? '');
+  } catch {
+    return '';
+  }
+}
+
+async function remember(image: string, options: RoundOptions): Promise<void> {
+  const folder = runDirectory(options);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await writeFile(join(folder, `${STATE}.new`), `${JSON.stringify({ last: image })}\n`);
+  await rename(join(folder, `${STATE}.new`), join(folder, STATE));
+}
+
+async function compactOne(
+  { directory, image }: Attachment,
+  budgetMs: number,
+  options: RoundOptions & { config: CompactdConfig },
+): Promise<RoundEntry> {
+  const { config, runDir } = options;
+  const startedMs = performance.now();
+  const stop = new AbortController();
+  const giveWay = (): void => stop.abort();
+  process.on(GIVE_WAY, giveWay);
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+  const entry: RoundEntry = {
+    at: new Date().toISOString(),
+    directory,
+    image,
+    outcome: 'left-alone',
+    smearBytesBefore: null,
+    usedBytes: null,
+    hostBytesBefore: 0,
+    hostBytesAfter: 0,
+    ms: 0,
+    steps: [],
+    error: null,
+  };
+  try {
+    await whileNoted(image, () => compactWorthwhile(entry, { directory, budgetMs, config, runDir, signal }), options);
+  } catch (error) {
+    const interrupted = error instanceof PloopError && error.code === 'INTERRUPTED';
+    entry.outcome = interrupted || stop.signal.aborted ? 'gave-way' : 'failed';
+    entry.error = error instanceof Error ? error.message : String(error);
+  } finally {
+    process.off(GIVE_WAY, giveWay);
+    entry.ms = Math.round(performance.now() - startedMs);
+  }
+  return entry;
+}
+
+interface Job extends RunDirectoryOption {
+  directory: string;
+  budgetMs: number;
+  config: CompactdConfig;
+  signal: AbortSignal;
+}
+
+async function compactWorthwhile(entry: RoundEntry, { directory, budgetMs, config, runDir, signal }: Job): Promise<void> {
+  const { space } = await measureSpace(directory, { runDir, signal });
+  const { smearBytes, usedBytes, hostBytes } = space;
+  Object.assign(entry, { smearBytesBefore: smearBytes, usedBytes, hostBytesBefore: hostBytes, hostBytesAfter: hostBytes });
+  if (smearBytes === null || usedBytes === null) return;
+  if (smearBytes <= config.smearBytes || smearBytes <= (usedBytes * config.smearPercent) / 100) return;
+  const done = await compactImage(directory, {
+    runDir,
+    signal,
+    busyPercent: config.busyPercent,
+    timeBudgetMs: budgetMs,
+    ...(config.rateBytesPerSecond === null ? {} : { rateBytesPerSecond: config.rateBytesPerSecond }),
+  });
+  Object.assign(entry, { outcome: 'compacted', hostBytesAfter: done.hostBytesAfter, steps: done.steps });
+}
