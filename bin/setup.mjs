@@ -40,6 +40,7 @@ const PACKAGES = [
   ['libnbd-bin', 'test', 'NBD clients'],
   ['python3-libnbd', 'test', 'NBD clients'],
   ['qemu-utils', 'test', 'NBD clients, qcow2 images'],
+  ['nbd-client', 'test', "the kernel's NBD client"],
   ['gnutls-bin', 'test', 'certificates for NBD clients'],
   ['nbdkit', 'test', 'an NBD server to compare with'],
   ['strace', 'test', 'counts system calls'],

@@ -13,6 +13,7 @@ const PROBES = {
   sqlite3: () => hasProgram('sqlite3'),
   libnbd: () => ['nbdinfo', 'nbdcopy'].every(hasProgram) && spawnSync('/usr/bin/python3', ['-c', 'import nbd']).status === 0,
   'qemu-img': () => ['qemu-img', 'qemu-io'].every(hasProgram),
+  'nbd-client': () => hasProgram('nbd-client'),
   certtool: () => ['certtool', 'psktool'].every(hasProgram),
   strace: () => hasProgram('strace'),
   mmdebstrap: () => hasProgram('mmdebstrap'),
