@@ -287,7 +287,7 @@ int nbd_handshake(struct nbd_conn *c)
 	uint32_t flags;
 	int rc;
 
-	nbd_recv_within(c, NBD_HANDSHAKE_MS);
+	nbd_recv_within(c, c->nbd->p.handshake_ms);
 	p = nbd_put64(p, NBD_MAGIC);
 	p = nbd_put64(p, NBD_OPTS_MAGIC);
 	nbd_put16(p, NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES);

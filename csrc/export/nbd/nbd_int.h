@@ -58,6 +58,7 @@ struct nbd_conn {
 	uint64_t recv_by_ms, send_by_ms, timer_ms;
 	struct __kernel_timespec timer_ts;
 	bool timer_armed, timer_ending;
+	bool idle; /* it is the next request that is waited for */
 	/* agreed on */
 	bool no_zeroes, structured;
 	struct nbd_context *contexts; /* PL_NBD_CONTEXTS of them, or NULL */

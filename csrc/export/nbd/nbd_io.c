@@ -60,16 +60,28 @@ static void arm(struct nbd_conn *c)
 	c->timer_armed = true;
 }
 
+/* Who waits for an answer is not idle, however long that takes. */
+static bool time_is_up(struct nbd_conn *c, uint64_t now)
+{
+	if (c->send_by_ms && c->send_by_ms <= now)
+		return true;
+	if (!c->recv_by_ms || c->recv_by_ms > now)
+		return false;
+	if (!c->idle || !c->inflight)
+		return true;
+	c->recv_by_ms = now + c->nbd->p.idle_ms;
+	return false;
+}
+
 static void on_timer(struct pl_ev *ev, int res, bool more)
 {
 	struct nbd_conn *c = (struct nbd_conn *)ev;
-	uint64_t by = first_deadline(c);
 
 	(void)res, (void)more;
 	c->timer_armed = false;
 	if (c->timer_ending)
 		pl_waitq_wake_all(&c->drained);
-	else if (by && by <= nbd_now_ms())
+	else if (time_is_up(c, nbd_now_ms()))
 		shutdown(c->fd, SHUT_RDWR);
 	else
 		arm(c);

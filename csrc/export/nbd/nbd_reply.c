@@ -161,7 +161,8 @@ static void send_answers(struct nbd_conn *c)
 	if (!c->broken) {
 		nbd_send_within(c, c->nbd->stopping ?
 					   NBD_CUT_MS :
-					   NBD_STALL_MS + bytes / NBD_SLOWEST);
+					   c->nbd->p.stall_ms +
+						   bytes / NBD_SLOWEST);
 		if (nbd_send(c, iov, n) < 0) {
 			c->broken = true;
 			shutdown(c->fd, SHUT_RDWR);

@@ -171,7 +171,7 @@ static int get_memory(struct nbd_req *r)
 
 static void within(struct nbd_conn *c, uint32_t len)
 {
-	nbd_recv_within(c, NBD_STALL_MS + len / NBD_SLOWEST);
+	nbd_recv_within(c, c->nbd->p.stall_ms + len / NBD_SLOWEST);
 }
 
 /* Takes what came with it; -errno: the connection is lost. */
@@ -196,11 +196,13 @@ static int take_head(struct nbd_conn *c, uint8_t head[NBD_REQUEST_SIZE])
 
 	if (c->rx_len == 0 && c->nbd->p.idle_ms)
 		nbd_recv_within(c, c->nbd->p.idle_ms);
+	c->idle = true;
 	rc = nbd_recv(c, head, 1);
+	c->idle = false;
 	if (rc < 0)
 		return rc;
 	if (c->rx_len < NBD_REQUEST_SIZE - 1)
-		nbd_recv_within(c, NBD_STALL_MS);
+		nbd_recv_within(c, c->nbd->p.stall_ms);
 	rc = nbd_recv(c, head + 1, NBD_REQUEST_SIZE - 1);
 	if (c->recv_by_ms)
 		nbd_recv_within(c, 0);

@@ -160,6 +160,10 @@ int pl_nbd_new(struct pl_nbd **ret, const struct pl_nbd_params *params,
 	if (!nbd)
 		return pl_err_sys(err, rc, "NBD export");
 	nbd->p = *params;
+	if (!nbd->p.handshake_ms)
+		nbd->p.handshake_ms = NBD_HANDSHAKE_MS;
+	if (!nbd->p.stall_ms)
+		nbd->p.stall_ms = NBD_STALL_MS;
 	nbd->name = copy_text(params->name);
 	nbd->description = copy_text(params->description);
 	if (nbd->name && strlen(nbd->name) > NBD_NAME_MAX)

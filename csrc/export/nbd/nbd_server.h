@@ -59,6 +59,8 @@ struct pl_nbd_params {
 	const char *description; /* copied */
 	bool read_only;
 	unsigned idle_ms; /* a client without a request; 0 = for ever */
+	/* For the handshake, and for a message that was begun; 0 = the usual. */
+	unsigned handshake_ms, stall_ms;
 	struct pl_nbd_tls *tls; /* NULL = plain; stays the caller's */
 	const struct pl_nbd_contexts *contexts; /* may be NULL */
 	/* Something worth a line in the log. */
