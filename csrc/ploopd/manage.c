@@ -87,6 +87,23 @@ static int too_late(struct manage *m, const char *what)
 
 /* ---- a keeper for a worker that lost its own ---- */
 
+static int not_adopted(struct manage *m, const struct pl_state *st, int status)
+{
+	/* ESRCH: whom it was to take over from has just left. */
+	if (WIFEXITED(status) &&
+	    (WEXITSTATUS(status) == EBUSY || WEXITSTATUS(status) == ESRCH))
+		return pl_hint(&m->f,
+			       pl_err_set(&m->f.err, PL_E_BUSY, EBUSY,
+					  "%s: it is being attached, or "
+					  "another command is giving it a new "
+					  "keeper",
+					  m->att.id),
+			       "Try again in a moment");
+	return pl_err_sys(&m->f.err,
+			  WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO,
+			  "a new keeper for worker %d", st->worker);
+}
+
 static int adopt(struct manage *m, struct pl_state *st, bool renew)
 {
 	pid_t pid;
@@ -108,10 +125,7 @@ static int adopt(struct manage *m, struct pl_state *st, bool renew)
 	}
 	while (pl_state_read(m->att.folder, st) < 0 || st->keeper != pid) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
-			return pl_err_sys(
-				&m->f.err,
-				WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO,
-				"a new keeper for worker %d", st->worker);
+			return not_adopted(m, st, status);
 		if (time_is_up(m))
 			return too_late(m, "the new keeper does not start");
 	}
