@@ -79,15 +79,22 @@ static void order_pieces(struct pack *p)
 
 /* ---- limits ---- */
 
+static int check_stop(const struct pack *p)
+{
+	if (*p->stop)
+		return -EINTR;
+	return p->deadline_ns && pack_now_ns() >= p->deadline_ns ? -ETIME : 0;
+}
+
+/* With no file open: none must wait for us that long. */
 static int check_limits(struct mover *m)
 {
 	struct pack *p = m->p;
 	uint64_t now_ns = pack_now_ns();
+	int ret = check_stop(p);
 
-	if (*p->stop)
-		return -EINTR;
-	if (p->deadline_ns && now_ns >= p->deadline_ns)
-		return -ETIME;
+	if (ret < 0)
+		return ret;
 	if (p->progress)
 		p->progress(p);
 	if (p->rate == 0)
@@ -278,7 +285,7 @@ static int move_piece(struct mover *m, int fd, struct pack_piece *piece)
 
 	while (piece->len > 0) {
 		uint32_t want = piece->len < most ? piece->len : most;
-		int ret = check_limits(m);
+		int ret = check_stop(p);
 
 		if (ret < 0)
 			return ret;
@@ -308,10 +315,13 @@ static int move_pieces(struct mover *m)
 
 	while (m->next < p->pieces) {
 		struct pack_piece *piece = &p->piece[m->next];
-		int ret = -ETXTBSY;
+		int ret = check_limits(m);
 
+		if (ret < 0)
+			return ret;
 		if (m->donor.holes == 0)
 			return 0;
+		ret = -ETXTBSY;
 		if (!pack_inode_bit(p, p->stuck, piece->ino)) {
 			int fd = open_to_move(p, piece->ino);
 

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packing under those who use the files: programs start, what has to stay stays, and the path may lead into another namespace.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { run } from '../../src/exec/run.js';
+import { newImage } from '../../src/filesystem/image/create.js';
+import { mountImage } from '../../src/filesystem/image/mount.js';
+import { packFileSystem } from '../../src/filesystem/pack.js';
+import { lacks } from '../helpers/require.js';
+import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { ageFileSystem, fingerprints } from './aging.js';
+
+const MIB = 2 ** 20;
+
+describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4'))('packing files in use', () => {
+  let scratch: Scratch;
+  let mountPoint: string;
+  let device: string;
+  let files: string[];
+
+  beforeEach(async () => {
+    scratch = await makeScratch();
+    mountPoint = scratch.path('mnt');
+    await mkdir(mountPoint);
+    await newImage(scratch.path('image'), { sizeBytes: 192 * MIB });
+    ({ device } = await mountImage(scratch.path('image'), { mountPoint }));
+    files = await ageFileSystem(mountPoint, { seed: 3, generations: 2, fullPercent: 75, finalPercent: 40 });
+  });
+  afterEach(() => scratch.clean());
+
+  it('lets programs start all the while', async () => {
+    // In small free places all over the disk, so that they are moved.
+    const programs = files.slice(0, 40).map((file) => `${file}.sh`);
+    for (const program of programs) await writeFile(program, '#!/bin/true\n', { mode: 0o755 });
+    await copyFile('/bin/true', join(mountPoint, 'true'));
+    programs.push(join(mountPoint, 'true'));
+    await run('sync', ['-f', mountPoint]);
+    let packing = true;
+    const packed = packFileSystem(mountPoint, { unitBytes: 4 * MIB, rateBytesPerSecond: 8 * MIB }).finally(() => (packing = false));
+    let started = 0;
+    while (packing) {
+      await run(programs[started++ % programs.length] ?? '', []);
+    }
+    expect((await packed).movedBytes).toBeGreaterThan(MIB);
+    expect(started).toBeGreaterThan(0);
+  });
+
+  it('leaves immutable and append-only files where they are', async () => {
+    const [immutable = '', appendOnly = ''] = files;
+    await run('chattr', ['+i', immutable]);
+    await run('chattr', ['+a', appendOnly]);
+    const places = async (): Promise<string> =>
+      (await run('filefrag', ['-e', immutable, appendOnly])).stdout.replaceAll(/^Filesystem.*$/gm, '');
+    const before = { places: await places(), content: fingerprints(files) };
+    const { before: estimate } = await packFileSystem(mountPoint, { unitBytes: 4 * MIB });
+    expect(estimate.fixedFiles).toBe(2);
+    expect({ places: await places(), content: fingerprints(files) }).toEqual(before);
+    await run('chattr', ['-ia', immutable, appendOnly]);
+  });
+
+  it('packs what is mounted in another namespace, also below another mount, and leaves no knob turned', async () => {
+    const knob = `/sys/fs/ext4/${basename(device)}/mb_max_linear_groups`;
+    const before = { knob: await readFile(knob, 'utf8'), content: fingerprints(files) };
+    const hide = `mount -t tmpfs none ${mountPoint}/d0 && echo ready && exec sleep 60`;
+    const other = spawn('unshare', ['-m', '--propagation', 'private', 'sh', '-c', hide]);
+    const ended = once(other, 'close');
+    try {
+      await once(other.stdout, 'data');
+      const { before: plan, emptiedBytes } = await packFileSystem(`/proc/${other.pid}/root${mountPoint}`, { unitBytes: 4 * MIB });
+      expect(plan.files).toBe(files.length);
+      expect(emptiedBytes).toBeGreaterThan(0);
+    } finally {
+      other.kill('SIGKILL');
+      await ended;
+    }
+    expect({ knob: await readFile(knob, 'utf8'), content: fingerprints(files) }).toEqual(before);
+  });
+
+  it('stops when it is told to, and keeps what it has packed', async () => {
+    const content = fingerprints(files);
+    const stop = new AbortController();
+    const packing = packFileSystem(mountPoint, {
+      unitBytes: 4 * MIB,
+      rateBytesPerSecond: MIB,
+      onProgress: () => stop.abort(),
+      signal: stop.signal,
+    });
+    await expect(packing).rejects.toMatchObject({ code: 'INTERRUPTED' });
+    expect(fingerprints(files)).toEqual(content);
+    expect((await packFileSystem(mountPoint, { unitBytes: 4 * MIB })).stopped).toBe('done');
+  });
+});
