@@ -2,7 +2,8 @@
 // Packing under those who use the files: programs start, what has to stay stays, and the path may lead into another namespace.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { copyFile, mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -48,6 +49,23 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4'))('packing files in use', (
     }
     expect((await packed).movedBytes).toBeGreaterThan(MIB);
     expect(started).toBeGreaterThan(0);
+  });
+
+  it('moves a program only under a lease, which it gets while nobody has the file open', async () => {
+    const programs = files.filter((file) => (statSync(file).mode & 0o111) !== 0);
+    const places = async (): Promise<string> => (await run('filefrag', ['-e', ...programs])).stdout.replaceAll(/^Filesystem.*$/gm, '');
+    const before = await places();
+    const held = await Promise.all(programs.map((file) => open(file, 'r')));
+    try {
+      const { busyPieces, emptiedBytes } = await packFileSystem(mountPoint, { unitBytes: 4 * MIB });
+      expect(busyPieces).toBeGreaterThan(0);
+      expect(emptiedBytes).toBeGreaterThan(0);
+      expect(await places()).toBe(before);
+    } finally {
+      await Promise.all(held.map((handle) => handle.close()));
+    }
+    await packFileSystem(mountPoint, { unitBytes: 4 * MIB });
+    expect(await places()).not.toBe(before);
   });
 
   it('leaves immutable and append-only files where they are', async () => {
