@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,7 @@
 #define FUSE_MEMORY (64u << 20) /* bytes of request buffers at most */
 #define STACKS 32u /* coroutines that never need memory */
 #define FULL_RETRY_MS 500u /* a worker that finds no room to start in */
+#define TABLE_BYTES (64 << 10) /* from here on, memory has pages when used */
 #define HANDOVER_MS 1000u /* for requests in flight to be answered */
 
 /* ---- closing ---- */
@@ -253,6 +255,8 @@ static int open_ground(struct pl_worker *w, struct pl_err *err)
 
 	if (rc < 0)
 		return rc;
+	/* Else the threshold grows, and calloc() touches what it clears. */
+	mallopt(M_MMAP_THRESHOLD, TABLE_BYTES);
 	rc = pl_loop_hold_fds(w->loop, held, 2);
 	if (rc < 0)
 		return pl_err_sys(err, rc, "registering with io_uring");

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { run } from '../../src/exec/run.js';
+import { native } from '../../src/native/index.js';
 import { lacks } from '../helpers/require.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
 import { attach, createImage } from './device.js';
@@ -39,5 +40,12 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an idle attachment', () => {
     expect(await wakeUps()).toEqual(before);
     const kib = await Promise.all(pids.map((pid) => field(pid, 'smaps_rollup', 'Pss')));
     expect((kib[0] ?? 0) + (kib[1] ?? 0)).toBeLessThan(4096);
+  });
+
+  it('keeps little for a terabyte in 64 layers that hold nothing', async () => {
+    const dir = await createImage(scratch, 'layers', 2 ** 40);
+    for (let layer = 1; layer < 64; layer++) await native.snapshot(dir);
+    const { worker } = await attach(scratch, dir);
+    expect(await field(worker, 'smaps_rollup', 'Pss')).toBeLessThan(6 * 1024);
   });
 });
