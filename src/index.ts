@@ -46,6 +46,7 @@ export {
 export { attachImage, type AttachOptions, type AttachResult, detachAttachment, type DetachOptions } from './attach/ploopd.js';
 
 // ---- images with a file system ----
+export { type ClonedImage, cloneImage, type CloneImageOptions } from './filesystem/image/clone.js';
 export { compactImage, type CompactedImage, type CompactImageOptions } from './filesystem/image/compact.js';
 export { newImage, type NewImageOptions } from './filesystem/image/create.js';
 export { type MountedImage, mountImage, type MountImageOptions } from './filesystem/image/mount.js';

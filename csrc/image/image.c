@@ -244,11 +244,14 @@ static int drop_layer_file(void *arg, const char *name)
 	return 0;
 }
 
-static int create_locked(struct pl_image *img,
-			 const struct pl_image_params *params,
-			 struct pl_err *err)
+void image_drop_layer_files(struct pl_image *img)
 {
-	struct pl_image_layer layer = { .parent = "" };
+	img->dir->ops->list(img->dir, LAYERS, drop_layer_file, img);
+}
+
+int image_begin(struct pl_image *img, const struct pl_image_params *params,
+		struct pl_err *err)
+{
 	struct pl_uuid uuid;
 	int rc = check_params(img->dir, params, &img->desc, err);
 
@@ -259,8 +262,19 @@ static int create_locked(struct pl_image *img,
 	rc = img->dir->ops->mkdir(img->dir, LAYERS);
 	if (rc < 0 && rc != -EEXIST)
 		return pl_err_sys(err, rc, "%s/" LAYERS, img->dir->path);
-	img->dir->ops->list(img->dir, LAYERS, drop_layer_file, img);
-	rc = layer_file_create(img, "", img->desc.size, layer.id, err);
+	image_drop_layer_files(img);
+	return 0;
+}
+
+static int create_locked(struct pl_image *img,
+			 const struct pl_image_params *params,
+			 struct pl_err *err)
+{
+	struct pl_image_layer layer = { .parent = "" };
+	int rc = image_begin(img, params, err);
+
+	if (rc == 0)
+		rc = layer_file_create(img, "", img->desc.size, layer.id, err);
 	if (rc < 0)
 		return rc;
 	layer.size = img->desc.size;

@@ -40,6 +40,15 @@ struct pl_image_params {
 int pl_image_create(struct pl_dir *dir, const struct pl_image_params *params,
 		    struct pl_err *err);
 
+/*
+ * In `to`, which must be empty: a new image that shows what the snapshot of
+ * `from` does and shares its layers' files; `from` may be attached. label:
+ * NULL = that of `from`. copy: where files can't be shared they are copied,
+ * sharing extents if possible; else UNSUPPORTED.
+ */
+int pl_image_clone(struct pl_dir *from, const char *snapshot, struct pl_dir *to,
+		   const char *label, bool copy, struct pl_err *err);
+
 #define PL_IMAGE_WRITE 1u /* exclusive lock, collects leftovers */
 #define PL_IMAGE_NO_LOCK 2u /* only looks; may see a change half-way */
 
@@ -185,6 +194,9 @@ struct pl_compact_result {
 int pl_image_compact(struct pl_image *img, struct pl_chain *live,
 		     struct pl_compact_result *ret, pl_progress_fn *progress,
 		     void *arg, struct pl_err *err);
+
+/* Detached: another id, for a copy that was made file by file. */
+int pl_image_new_id(struct pl_image *img, char *ret_id, struct pl_err *err);
 
 /* ---- looking ---- */
 

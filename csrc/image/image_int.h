@@ -72,6 +72,13 @@ int layer_file_open_how(struct pl_image *img, const char *id, unsigned flags,
 int layer_file_store(struct pl_image *img, const char *id, unsigned open_flags,
 		     struct pl_store **ret, struct pl_err *err);
 void layer_file_unlink(struct pl_image *img, const char *id);
+/*
+ * A new image in an empty, locked directory: fills img->desc (without layers),
+ * makes the directory of layers. Its files go again when the rest fails.
+ */
+int image_begin(struct pl_image *img, const struct pl_image_params *params,
+		struct pl_err *err);
+void image_drop_layer_files(struct pl_image *img);
 /* Removes what a crash left and the descriptor does not name. */
 void collect_leftovers(struct pl_image *img);
 int need_writable(const struct pl_image *img, struct pl_err *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Block checksums for the sealed layers of an image. */
+#include <errno.h>
 #include <string.h>
 
 #include "image/image_int.h"
@@ -11,6 +12,7 @@ static int add_one(struct pl_image *img, const char *id,
 {
 	char name[LAYER_NAME_MAX];
 	struct pl_store *st;
+	uint64_t links;
 	bool added;
 	int rc;
 
@@ -18,6 +20,16 @@ static int add_one(struct pl_image *img, const char *id,
 	rc = img->dir->ops->open(img->dir, name, PL_OPEN_WRITE, &st, err);
 	if (rc < 0)
 		return rc;
+	/* A file that a clone uses, too, is not changed (FMT-086). */
+	rc = pl_store_lock(st, PL_STORE_EXCLUSIVE);
+	if (rc == 0)
+		rc = pl_store_links(st, &links);
+	if (rc < 0 || links > 1) {
+		pl_store_close(st);
+		return rc == -EBUSY || rc == 0 ?
+			       0 :
+			       pl_err_sys(err, rc, "%s", name);
+	}
 	rc = pl_checksums_add(st, progress, &added, err);
 	*ret_added += rc == 0 && added;
 	return rc;

@@ -29,6 +29,8 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
 	exports["check"] = Napi::Function::New<check>(env);
 	exports["addChecksums"] = Napi::Function::New<add_checksums>(env);
 	exports["snapshot"] = Napi::Function::New<snapshot>(env);
+	exports["clone"] = Napi::Function::New<clone>(env);
+	exports["newId"] = Napi::Function::New<new_id>(env);
 	exports["switchTo"] = Napi::Function::New<switch_to>(env);
 	exports["deleteSnapshot"] = Napi::Function::New<delete_snapshot>(env);
 	exports["resize"] = Napi::Function::New<resize>(env);

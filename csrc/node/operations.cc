@@ -80,6 +80,51 @@ Napi::Value snapshot(const Napi::CallbackInfo &info)
 		});
 }
 
+/* (from, snapshot, to, label | null, copy) */
+Napi::Value clone(const Napi::CallbackInfo &info)
+{
+	return start(info.Env(), [from = text_or_empty(info[0]),
+				  key = text_or_empty(info[1]),
+				  to = text_or_empty(info[2]),
+				  label = text_or_empty(info[3]),
+				  copy = info[4].As<Napi::Boolean>().Value()](
+					 pl_err *err) {
+		pl_dir *raw = nullptr;
+		int rc = pl_dir_open(&raw, from.c_str(), 0, nullptr, err);
+		Dir source(raw), target;
+
+		if (rc < 0)
+			return rc;
+		raw = nullptr;
+		rc = pl_dir_open(&raw, to.c_str(), PL_OPEN_CREATE, nullptr,
+				 err);
+		target.reset(raw);
+		return rc < 0 ? rc :
+				pl_image_clone(source.get(), key.c_str(),
+					       target.get(), or_null(label),
+					       copy, err);
+	});
+}
+
+/* (dir) -> id */
+Napi::Value new_id(const Napi::CallbackInfo &info)
+{
+	auto id = std::make_shared<std::string>(PL_ID_LEN + 1, '\0');
+
+	return start(
+		info.Env(),
+		[path = text_or_empty(info[0]), id](pl_err *err) {
+			return with_image(path, "ploop new-id", err,
+					  [&](pl_image *img) {
+						  return pl_image_new_id(
+							  img, id->data(), err);
+					  });
+		},
+		[id](Napi::Env env) -> Napi::Value {
+			return Napi::String::New(env, id->c_str());
+		});
+}
+
 /* (dir, snapshot) */
 Napi::Value switch_to(const Napi::CallbackInfo &info)
 {

@@ -11,6 +11,8 @@ namespace ploop
 /* operations.cc: what changes an image */
 Napi::Value create(const Napi::CallbackInfo &info);
 Napi::Value snapshot(const Napi::CallbackInfo &info);
+Napi::Value clone(const Napi::CallbackInfo &info);
+Napi::Value new_id(const Napi::CallbackInfo &info);
 Napi::Value switch_to(const Napi::CallbackInfo &info);
 Napi::Value delete_snapshot(const Napi::CallbackInfo &info);
 Napi::Value resize(const Napi::CallbackInfo &info);

@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 #include "image/image.h"
 #include "maint/maint.h"
+#include "store/store.h"
 #include "ploopd/log.h"
 
 struct job {
@@ -35,9 +36,13 @@ static void run(void *arg)
 	struct pl_err err;
 	bool added;
 
-	if (pl_checksums_add_to(job->ly, &p, &added, &err) < 0 &&
-	    err.code != PL_E_INTERRUPTED)
+	/* Clones share sealed layers: not while it is being written to. */
+	if (pl_store_lock(pl_layer_store(job->ly), PL_STORE_EXCLUSIVE) < 0)
+		pl_log("block checksums: the layer is in use already");
+	else if (pl_checksums_add_to(job->ly, &p, &added, &err) < 0 &&
+		 err.code != PL_E_INTERRUPTED)
 		pl_log("block checksums: %s", err.msg);
+	pl_store_lock(pl_layer_store(job->ly), PL_STORE_UNLOCKED);
 	free(job);
 	w->running--;
 	w->summing--;

@@ -152,6 +152,31 @@ static int open_sub(struct pl_dir *dir, const char *sub)
 			    O_RDONLY | O_DIRECTORY);
 }
 
+/* name: in one folder ("layers/x.plp"), the same in both. */
+static int host_link(struct pl_dir *dir, struct pl_dir *from, const char *name)
+{
+	const char *base = strrchr(name, '/');
+	char sub[64];
+	int a, b, rc = 0;
+
+	if (dir->ops != from->ops)
+		return -EOPNOTSUPP;
+	if (!base || (size_t)(base - name) >= sizeof(sub))
+		return -EINVAL;
+	snprintf(sub, sizeof(sub), "%.*s", (int)(base - name), name);
+	a = open_sub(from, sub);
+	b = open_sub(dir, sub);
+	if (a < 0 || b < 0)
+		rc = a < 0 ? a : b;
+	else if (linkat(a, base + 1, b, base + 1, 0) < 0)
+		rc = -errno;
+	if (a >= 0)
+		close(a);
+	if (b >= 0)
+		close(b);
+	return rc;
+}
+
 static int host_sync(struct pl_dir *dir, const char *sub)
 {
 	int fd = open_sub(dir, sub), rc;
@@ -246,6 +271,7 @@ static const struct pl_dir_ops host_dir_ops = {
 	.rename = host_rename,
 	.unlink = host_unlink,
 	.mkdir = host_mkdir,
+	.link = host_link,
 	.sync = host_sync,
 	.list = host_list,
 	.lock = host_lock,

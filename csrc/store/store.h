@@ -135,6 +135,8 @@ struct pl_dir_ops {
 	int (*rename)(struct pl_dir *dir, const char *from, const char *to);
 	int (*unlink)(struct pl_dir *dir, const char *name);
 	int (*mkdir)(struct pl_dir *dir, const char *name);
+	/* A second name here for a file of another directory; may be NULL. */
+	int (*link)(struct pl_dir *dir, struct pl_dir *from, const char *name);
 	/* Makes creations, renames and removals under `sub` ("" = top) durable. */
 	int (*sync)(struct pl_dir *dir, const char *sub);
 	int (*list)(struct pl_dir *dir, const char *sub,

@@ -3,6 +3,7 @@
 import type { Program } from './command.js';
 import { attachCommand } from './ploop/attach.js';
 import { checkCommand } from './ploop/check.js';
+import { cloneCommand, newIdCommand } from './ploop/clone.js';
 import { compactCommand } from './ploop/compact.js';
 import { copyCommand } from './ploop/copy.js';
 import { compactdCommand } from './ploop/compactd.js';
@@ -56,6 +57,8 @@ export const ploopProgram: Program = {
     snapshotListCommand,
     snapshotSwitchCommand,
     snapshotDeleteCommand,
+    cloneCommand,
+    newIdCommand,
     jobsCommand,
     resizeCommand,
     compactCommand,

@@ -8,12 +8,12 @@ import { dirname } from 'node:path';
 import { attachmentsOf, findAttachment } from '../attach/attachments.js';
 import { attachedError } from '../attach/operations.js';
 import { PloopError } from '../errors.js';
-import { newImage } from '../filesystem/image/create.js';
 import { unmountAndDetach } from '../filesystem/image/detach.js';
 import { mountImage } from '../filesystem/image/mount.js';
 import { consistentSnapshot, type ConsistentSnapshot } from '../filesystem/image/snapshot.js';
 import { clearAbandoned } from '../filesystem/image/temporary.js';
 import { unmountImage } from '../filesystem/image/unmount.js';
+import { imageFromTemplate } from '../template/image.js';
 import type { ContainerPaths, VzRoots } from './place/roots.js';
 import { isMounted } from './state.js';
 
@@ -28,9 +28,9 @@ export interface BuildImageOptions {
 }
 
 export async function buildContainerImage(dir: string, options: BuildImageOptions): Promise<void> {
-  const { template, fs, sizeBytes, roots, onProgress, signal } = options;
-  await mkdir(roots.runDir, { recursive: true, mode: 0o755 });
-  await newImage(dir, { runDir: roots.runDir, sizeBytes, fs, from: template, onProgress, signal });
+  await mkdir(options.roots.runDir, { recursive: true, mode: 0o755 });
+  const { roots, ...rest } = options;
+  await imageFromTemplate(dir, { ...rest, cacheDir: roots.cacheDir, runDir: roots.runDir });
 }
 
 /** Mounted already is fine; a mount whose ploopd was killed is made anew. Under the container's lock. */

@@ -4,16 +4,18 @@
 // Sizes and offsets are bytes as number (an image is at most 2^53 - 1 bytes).
 
 import { PloopError } from '../errors.js';
-import { checkBoolean, checkFunction, checkInteger, checkOptions, checkPath, checkSignal, checkText, MAX_SIZE_BYTES } from './arguments.js';
+import { checkBoolean, checkInteger, checkOptions, checkPath, checkText, MAX_SIZE_BYTES } from './arguments.js';
 import { binding, translated } from './binding.js';
 import { diff, type NativeDiff, type NativeDiffOptions } from './diff.js';
 import type { NativeCheckResult } from './findings.js';
 import { Reader } from './reader.js';
 import { space, type NativeSpace } from './space.js';
-import { stoppable, type LongWork } from './stoppable.js';
+import type { NativeCompactResult, NativeExtent } from './results.js';
+import { checkLongWork, type LongWork, stoppable } from './stoppable.js';
 
 export type { NativeChangedExtent, NativeDiff, NativeDiffOptions } from './diff.js';
 export type { NativeCheckResult, NativeFinding } from './findings.js';
+export type { NativeCompactResult, NativeExtent } from './results.js';
 export type { NativeSpace, NativeSpacePage } from './space.js';
 
 export interface NativeSnapshot {
@@ -64,23 +66,6 @@ export interface NativeImageInfo {
   snapshots: NativeSnapshot[];
 }
 
-export interface NativeExtent {
-  offset: number;
-  length: number;
-  layer: string | null;
-  zero: boolean;
-  hostOffset: number | null;
-}
-
-export interface NativeCompactResult {
-  hostBefore: number;
-  hostAfter: number;
-  lengthBefore: number;
-  lengthAfter: number;
-  clustersFreed: number;
-  clustersMoved: number;
-}
-
 /** Holds the image's shared lock until it is closed. */
 export interface NativeReader {
   readonly size: number;
@@ -108,6 +93,9 @@ export interface Native {
   /** For sealed layers that lack them; how many got them. */
   addChecksums(dir: string, options?: LongWork): Promise<number>;
   snapshot(dir: string, options?: { name?: string; description?: string }): Promise<string>;
+  /** A new image over the layers that the snapshot shows, sharing their files; `copy` where that can't be. */
+  clone(from: string, snapshot: string, to: string, options?: { label?: string; copy?: boolean }): Promise<void>;
+  newId(dir: string): Promise<string>;
   switchTo(dir: string, snapshot: string): Promise<void>;
   /** `rate`: bytes a second at most; 0 = no limit. */
   deleteSnapshot(dir: string, snapshot: string, options?: LongWork & { rate?: number }): Promise<void>;
@@ -190,6 +178,20 @@ export const native: Native = {
     return translated(binding().snapshot(dir, name, description));
   },
 
+  async clone(from, snapshot, to, options = {}) {
+    checkPath('clone: from', from);
+    checkText('clone: snapshot', snapshot);
+    checkPath('clone: to', to);
+    checkOptions('clone', options, ['label', 'copy']);
+    const label = options.label === undefined ? null : checkText('clone: label', options.label, { maxBytes: 63 });
+    await translated(binding().clone(from, snapshot, to, label, checkBoolean('clone: copy', options.copy ?? false)));
+  },
+
+  async newId(dir) {
+    checkPath('newId: dir', dir);
+    return translated(binding().newId(dir));
+  },
+
   async switchTo(dir, snapshot) {
     checkPath('switchTo: dir', dir);
     checkText('switchTo: snapshot', snapshot);
@@ -235,10 +237,4 @@ export const native: Native = {
 
 function optionalKey(name: string, key: string | undefined): string | null {
   return key === undefined ? null : checkText(name, key);
-}
-
-function checkLongWork(where: string, options: LongWork): void {
-  checkOptions(where, options, ['onProgress', 'signal']);
-  if (options.onProgress !== undefined) checkFunction(`${where}: onProgress`, options.onProgress);
-  if (options.signal !== undefined) checkSignal(`${where}: signal`, options.signal);
 }

@@ -2,6 +2,7 @@
 // Long work in the addon: reports how far it is, and ends early when an AbortSignal, or a report that throws, says so.
 
 import { PloopError } from '../errors.js';
+import { checkFunction, checkOptions, checkSignal } from './arguments.js';
 import { binding, translated, type StopFlag } from './binding.js';
 
 export interface LongWork {
@@ -34,4 +35,10 @@ export async function stoppable<T>(options: LongWork, work: (report: Report, sto
   } finally {
     signal?.removeEventListener('abort', raise);
   }
+}
+
+export function checkLongWork(where: string, options: LongWork): void {
+  checkOptions(where, options, ['onProgress', 'signal']);
+  if (options.onProgress !== undefined) checkFunction(`${where}: onProgress`, options.onProgress);
+  if (options.signal !== undefined) checkSignal(`${where}: signal`, options.signal);
 }

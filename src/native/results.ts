@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// What some calls of the addon and of ploopd give alike.
+
+export interface NativeExtent {
+  offset: number;
+  length: number;
+  layer: string | null;
+  zero: boolean;
+  hostOffset: number | null;
+}
+
+export interface NativeCompactResult {
+  hostBefore: number;
+  hostAfter: number;
+  lengthBefore: number;
+  lengthAfter: number;
+  clustersFreed: number;
+  clustersMoved: number;
+}
