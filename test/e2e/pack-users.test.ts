@@ -41,10 +41,10 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4'))('packing files in use', (
     await copyFile('/bin/true', join(mountPoint, 'true'));
     programs.push(join(mountPoint, 'true'));
     await run('sync', ['-f', mountPoint]);
-    let packing = true;
-    const packed = packFileSystem(mountPoint, { unitBytes: 4 * MIB, rateBytesPerSecond: 8 * MIB }).finally(() => (packing = false));
+    const done = new AbortController();
+    const packed = packFileSystem(mountPoint, { unitBytes: 4 * MIB, rateBytesPerSecond: 8 * MIB }).finally(() => done.abort());
     let started = 0;
-    while (packing) {
+    while (!done.signal.aborted) {
       await run(programs[started++ % programs.length] ?? '', []);
     }
     expect((await packed).movedBytes).toBeGreaterThan(MIB);
