@@ -3,7 +3,7 @@
 import { resolve } from 'node:path';
 
 import { listSnapshots, type Snapshot } from '../../image/snapshots.js';
-import type { Command, Context, ParsedArguments } from '../command.js';
+import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
 import { table } from '../table.js';
 import { IMAGE_ARGUMENT, word } from './image-argument.js';
 
@@ -12,13 +12,15 @@ export const snapshotListCommand: Command = {
   summary: 'list the snapshots of an image',
   description: 'The oldest first. The one marked with * is what the present state builds on.',
   arguments: [IMAGE_ARGUMENT],
+  options: [{ flags: '--tree', summary: 'show what builds on what' }],
   run: list,
 };
 
-async function list(ctx: Context, args: ParsedArguments): Promise<void> {
+async function list(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<void> {
   const dir = word(args, 'dir');
   const snapshots = await listSnapshots(dir);
-  ctx.result({ directory: resolve(dir), snapshots }, renderSnapshots(snapshots));
+  const render = options['tree'] === true ? renderTree : renderSnapshots;
+  ctx.result({ directory: resolve(dir), snapshots }, render(snapshots));
 }
 
 export function renderSnapshots(snapshots: readonly Snapshot[]): string {
@@ -35,4 +37,23 @@ export function renderSnapshots(snapshots: readonly Snapshot[]): string {
     titles.map((title) => ({ title })),
     rows,
   );
+}
+
+/** Children below their parents; the present state is shown where it builds on. */
+export function renderTree(snapshots: readonly Snapshot[]): string {
+  const below = (parent: string | null, indent: string): string[] => {
+    const children = snapshots.filter((one) => one.parent === parent);
+    const present = parent === null ? snapshots.every((one) => !one.current) : snapshots.some((one) => one.id === parent && one.current);
+    const lines = children.map((one) => ({
+      id: one.id,
+      text: `${one.id.slice(0, 8)}  ${one.created}${one.name === null ? '' : `  ${one.name}`}`,
+    }));
+    const all = present ? [...lines, { id: null, text: '(present state)' }] : lines;
+    return all.flatMap(({ id, text: line }, at) => {
+      const last = at === all.length - 1;
+      const own = `${indent}${last ? '└─ ' : '├─ '}${line}`;
+      return id === null ? [own] : [own, ...below(id, `${indent}${last ? '   ' : '│  '}`)];
+    });
+  };
+  return below(null, '').join('\n');
 }
