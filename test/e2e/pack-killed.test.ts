@@ -9,7 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { findAttachment } from '../../src/attach/attachments.js';
-import { attachImage } from '../../src/attach/ploopd.js';
+import { control } from '../../src/attach/control.js';
+import { attachImage, detachAttachment } from '../../src/attach/ploopd.js';
 import { run } from '../../src/exec/run.js';
 import { newImage } from '../../src/filesystem/image/create.js';
 import { mountImage } from '../../src/filesystem/image/mount.js';
@@ -72,6 +73,41 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'sqlite3'))('packing that 
       const { stopped } = await packFileSystem(mountPoint, { unitBytes: UNIT_BYTES });
       expect(stopped).toBe('done');
       expect(fingerprints(files)).toEqual(before);
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    'leaves a sound file system behind at whatever moment the power fails',
+    async () => {
+      await newImage(image, { sizeBytes: 192 * MIB });
+      await mountImage(image, { mountPoint });
+      const files = await ageFileSystem(mountPoint, { seed: 5, generations: 2, fullPercent: 75, finalPercent: 40 });
+      const before = fingerprints(files);
+      const attachment = await findAttachment(image);
+      if (attachment === null) throw new Error('not attached');
+      const packing = packFileSystem(mountPoint, { unitBytes: UNIT_BYTES, rateBytesPerSecond: 8 * MIB });
+      const moments: string[] = [];
+      // Snapshots of the device as it is, with nothing frozen: what a power failure would leave.
+      for (let moment = 0; moment < 4; moment++) {
+        await sleep(250);
+        moments.push((await control(attachment, 'snapshot', {})).id);
+      }
+      expect((await packing).movedBytes).toBeGreaterThan(MIB);
+      await unmountImage(image);
+      for (const snapshot of moments) {
+        const attached = await attachImage(image, { snapshot, readOnly: true });
+        const disk = scratch.path('disk.raw');
+        await run('dd', [`if=${attached.device}`, `of=${disk}`, 'bs=1M', 'conv=sparse', 'status=none']);
+        await detachAttachment(attached);
+        await run('mount', ['-o', 'loop', disk, mountPoint]);
+        try {
+          expect(fingerprints(files)).toEqual(before);
+        } finally {
+          await run('umount', [mountPoint]);
+        }
+        await run('e2fsck', ['-fn', disk]);
+      }
     },
     TIMEOUT_MS,
   );
