@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // `ploop map`: which layer decides the content of which part of the disk.
+import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
 import { mapExtents } from '../../attach/operations.js';
 import { PloopError } from '../../errors.js';
+import { imageCells } from '../../filesystem/space/cells.js';
 import type { NativeExtent } from '../../native/index.js';
 import { formatSize, parseSize } from '../../units.js';
+import { COLUMNS, pngPicture, ROWS, svgPicture } from '../draw/picture.js';
+import { terminalPicture } from '../draw/terminal.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
 import { IMAGE_ARGUMENT, runDirOption, text, word } from './image-argument.js';
 
@@ -19,9 +23,14 @@ export const mapCommand: Command = {
   options: [
     { flags: '--offset <bytes>', summary: 'start here', parse: parseOffset },
     { flags: '--length <size>', summary: 'show this much', parse: (given) => parseSize(given, '--length') },
+    { flags: '--draw', summary: 'draw the whole disk in letters: used, reclaimable, shared with layers below, hole' },
+    { flags: '--picture <file>', summary: 'write that as a picture: FILE.svg or FILE.png' },
     { flags: '--snapshot <id>', summary: 'of this snapshot instead of the present state' },
   ],
-  examples: [['ploop map /vz/web --length 1G', 'the first GiB of the disk']],
+  examples: [
+    ['ploop map /vz/web --length 1G', 'the first GiB of the disk'],
+    ['ploop map /vz/web --draw', 'where the space is'],
+  ],
   run: map,
 };
 
@@ -36,6 +45,8 @@ const WIDTH = 16;
 
 async function map(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<void> {
   const dir = word(args, 'dir');
+  const picture = text(options['picture']);
+  if (picture !== undefined || options['draw'] === true) return draw(ctx, dir, picture);
   const extents: NativeExtent[] = [];
   const found = mapExtents(dir, {
     offset: options['offset'] as number | undefined,
@@ -54,6 +65,20 @@ async function map(ctx: Context, args: ParsedArguments, options: ParsedOptions):
   }
   ctx.note(`${formatSize(ownedBytes)} owned`);
   ctx.result({ directory: resolve(dir), extents }, '');
+}
+
+const DRAWN_LINES = 16;
+
+async function draw(ctx: Context, dir: string, file: string | undefined): Promise<void> {
+  const kind = file === undefined ? null : /\.(svg|png)$/.exec(file)?.[1];
+  if (kind === undefined) throw new PloopError('INVALID_ARGUMENT', `--picture: ${file ?? ''} does not end in .svg or .png`);
+  const terminal = ctx.stdout as NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
+  const columns = terminal.columns ?? 80;
+  const count = file === undefined ? columns * DRAWN_LINES : COLUMNS * ROWS;
+  const cells = await imageCells(dir, count, { ...runDirOption(ctx), signal: ctx.signal });
+  if (file !== undefined) await writeFile(file, kind === 'png' ? pngPicture(cells) : svgPicture(cells));
+  const drawn = file === undefined ? terminalPicture(cells, { columns, colour: terminal.isTTY === true }) : file;
+  ctx.result({ directory: resolve(dir), picture: file === undefined ? null : resolve(file), ...cells }, drawn);
 }
 
 function line(extent: NativeExtent): string {

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The colours of a picture of an image: told apart also by those who do not see red and green apart.
+import type { Cell } from '../../filesystem/space/cells.js';
+
+export type Rgb = readonly [number, number, number];
+
+export const KINDS = [
+  { name: 'used', letter: '#', rgb: [0, 90, 181], ansi: 34 },
+  { name: 'reclaimable', letter: 'r', rgb: [230, 120, 0], ansi: 33 },
+  { name: 'shared', letter: 's', rgb: [0, 158, 115], ansi: 32 },
+] as const;
+
+export const HOLE: Rgb = [236, 236, 236];
+
+/** The kinds mixed in proportion; whatever is there at all is seen. */
+export function colourOf(cell: Cell): Rgb {
+  const sum = cell.used + cell.reclaimable + cell.shared;
+  if (sum === 0) return HOLE;
+  const cover = 0.35 + 0.65 * Math.min(1, sum);
+  const channel = (at: 0 | 1 | 2): number => {
+    const mixed = KINDS.reduce((total, { name, rgb }) => total + rgb[at] * (cell[name] / sum), 0);
+    return Math.round(mixed * cover + HOLE[at] * (1 - cover));
+  };
+  return [channel(0), channel(1), channel(2)];
+}
+
+/** What most of the cell's data is; undefined for a hole. */
+export function kindOf(cell: Cell): (typeof KINDS)[number] | undefined {
+  const [most] = KINDS.toSorted((a, b) => cell[b.name] - cell[a.name]);
+  return most !== undefined && cell[most.name] > 0 ? most : undefined;
+}
