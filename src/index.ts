@@ -61,6 +61,8 @@ export { copyImage, type CopiedImage, type CopyOptions, type CopyRound } from '.
 export { receiveImage, type ReceiveOptions, resumeToken } from './stream/receive.js';
 export { sendImage, type SendOptions } from './stream/send.js';
 export type { Transferred, TransferOptions } from './stream/transfer.js';
+export { type ImageSpace, measureSpace, type SpaceEstimate } from './filesystem/space/measure.js';
+export { changeSettings, type ChangeSettingsOptions, type ImageSettings } from './attach/settings.js';
 
 // ---- templates ----
 export { type BusyboxOptions, makeBusyboxTemplate } from './template/busybox.js';

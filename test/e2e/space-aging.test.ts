@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The aging workload of `npm run bench -- space`, small: an old ext4 costs the host little more than it uses, no file changes.
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { statfs } from 'node:fs/promises';
+
+import { age, AGING, changedFiles, checksums } from '../../bench/space/aging.js';
+import { ourImage } from '../../bench/space/subject.js';
+import { lacks } from '../helpers/require.js';
+import { makeScratch, type Scratch } from '../helpers/scratch.js';
+
+const MIB = 2 ** 20;
+
+let scratch: Scratch;
+beforeEach(async () => {
+  scratch = await makeScratch();
+});
+afterEach(() => scratch.clean());
+
+describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('an aged file system', () => {
+  it.each(['block', 'cluster'] as const)('gives its space back with discards by %s', async (discard) => {
+    const subject = await ourImage({
+      name: discard,
+      folder: scratch.directory,
+      runDir: scratch.runDir,
+      sizeBytes: 128 * MIB,
+      blockSizeBytes: 4096,
+      discard,
+    });
+    const { files } = await age(subject.mountPoint, { ...AGING, generations: 3 });
+    expect(files).toBeGreaterThan(100);
+    const before = await checksums(subject.mountPoint);
+    const aged = await subject.hostBytes();
+    await subject.compact?.();
+    const compacted = await subject.hostBytes();
+    const { blocks, bfree, bsize } = await statfs(subject.mountPoint);
+    const used = (blocks - bfree) * bsize;
+    expect(compacted).toBeLessThan(aged);
+    expect(compacted).toBeLessThanOrEqual(1.02 * used + 16 * MIB);
+    // Runs e2fsck in between.
+    await subject.remount();
+    expect(changedFiles(before, await checksums(subject.mountPoint))).toBe(0);
+    await subject.close();
+  });
+});
