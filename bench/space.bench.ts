@@ -138,7 +138,9 @@ function spaceReport(outcomes: readonly Outcome[]): Report {
       String(one.changedFiles),
       String(one.lostCommits),
     ]),
-    notes: ['Trimmed: the file system named its free space and nothing else was done. e2fsck found those on our images clean; qcow2's is not checked.'],
+    notes: [
+      'Trimmed: the file system named its free space and nothing else was done. e2fsck found those on our images clean; that on qcow2 is not checked.',
+    ],
     figures: outcomes,
   };
 }
