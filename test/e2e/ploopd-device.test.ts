@@ -39,6 +39,18 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an attached device', () => {
     expect(await queue(image.device, 'logical_block_size')).toBe(4096);
   });
 
+  it('holds nobody up who lists loop devices while its worker hangs', async () => {
+    const image = await attach(scratch, dir);
+    await write(image.device, 1);
+    process.kill(image.worker, 'SIGSTOP');
+    try {
+      const listed = await run('losetup', ['-nO', 'BACK-FILE', image.device], { timeoutMs: 20_000 });
+      expect(listed.stdout).toContain('/ploop:');
+    } finally {
+      process.kill(image.worker, 'SIGCONT');
+    }
+  });
+
   it('gives host space back on discard and on write-zeroes, and reads zeros', async () => {
     const image = await attach(scratch, dir);
     await write(image.device, 64);

@@ -116,10 +116,16 @@ static void fill_attr(struct pl_fuse *f, uint64_t nodeid, struct fuse_attr *at)
 	at->blocks = at->size / 512;
 }
 
-/* Attributes are valid for no time at all: a grown disk shows at once. */
+/*
+ * The loop driver asks for attributes whenever somebody lists loop devices, and
+ * holds the device's lock meanwhile; so that no worker that hangs holds up
+ * everybody on the host, the kernel keeps them. A grown disk is told (below).
+ */
+#define ATTR_VALID_S (366u * 24 * 3600)
+
 void pl_fuse_reply_attr(struct pl_fuse *f, uint64_t unique, uint64_t nodeid)
 {
-	struct fuse_attr_out out = { 0 };
+	struct fuse_attr_out out = { .attr_valid = ATTR_VALID_S };
 
 	fill_attr(f, nodeid, &out.attr);
 	pl_fuse_reply_data(f, unique, &out, sizeof(out));
@@ -127,7 +133,8 @@ void pl_fuse_reply_attr(struct pl_fuse *f, uint64_t unique, uint64_t nodeid)
 
 void pl_fuse_reply_entry(struct pl_fuse *f, uint64_t unique)
 {
-	struct fuse_entry_out out = { .nodeid = PL_FUSE_FILE_ID };
+	struct fuse_entry_out out = { .nodeid = PL_FUSE_FILE_ID,
+				      .attr_valid = ATTR_VALID_S };
 
 	fill_attr(f, PL_FUSE_FILE_ID, &out.attr);
 	pl_fuse_reply_data(f, unique, &out, sizeof(out));
