@@ -11,7 +11,7 @@ export { findSnapshot, listSnapshots, type Snapshot } from './image/snapshots.js
 export type { NativeChangedExtent, NativeCheckResult, NativeExtent, NativeFinding, NativeReader } from './native/index.js';
 
 // ---- attached images ----
-export { type Attachment, findAttachment, listAttachments } from './attach/attachments.js';
+export { type Attachment, type DeviceLimits, findAttachment, listAttachments } from './attach/attachments.js';
 export { ControlClient, type RequestOptions } from './attach/control.js';
 export type { ControlOperation, ControlOperations, NbdExport } from './attach/control-operations.js';
 export { type ChangedBlocks, changedBlocks, type ChangedBlocksOptions } from './attach/diff.js';

@@ -3,7 +3,8 @@
  * The engine: see engine.h.
  *
  * STATES of a request
- *   submitted --slot free, not paused--> running (a coroutine) --> done
+ *   submitted --slot free, not paused, within limits--> running (a coroutine)
+ *     --> done
  *   submitted --otherwise--> waiting (FIFO) --> running
  *   running --host full, PL_ON_FULL_PAUSE--> full --retry--> running
  *
@@ -25,6 +26,7 @@
 #define INFLIGHT_MAX 256u
 #define COROUTINES_KEPT 16u
 #define FULL_RETRY_MS 250u
+#define TIMER_MAX_MS 100u /* limits may change, or the engine close */
 #define ZEROS (1u << 20) /* bytes written at a time, PL_REQ_NO_UNMAP */
 
 struct pl_engine {
@@ -33,9 +35,13 @@ struct pl_engine {
 	struct pl_req *head, **tail; /* waiting */
 	unsigned inflight;
 	bool paused;
+	struct pl_limit limit;
+	bool limited; /* by anything */
+	bool timing; /* a timer will start what waits for the limits */
+	unsigned timer_ms;
 	enum pl_on_full on_full;
 	bool probing; /* a request is trying whether there is room again */
-	struct pl_waitq drained, room;
+	struct pl_waitq drained, room, timed;
 	struct pl_engine_stats stats;
 };
 
@@ -143,16 +149,86 @@ static int execute(struct pl_chain *ch, const struct pl_req *req)
 }
 
 static void start(struct pl_engine *eng, struct pl_req *req);
+static void start_waiting(struct pl_engine *eng);
+
+/* ---- limits ---- */
+
+static uint64_t bytes_moved(const struct pl_req *req)
+{
+	bool moves = req->op == PL_REQ_READ || req->op == PL_REQ_WRITE ||
+		     (req->op == PL_REQ_WRITE_ZEROES &&
+		      req->flags & PL_REQ_NO_UNMAP);
+
+	return moves ? req->len : 0;
+}
+
+static uint64_t limit_wait_ns(struct pl_engine *eng, const struct pl_req *req)
+{
+	if (!eng->limited || req->op == PL_REQ_FLUSH ||
+	    req->op == PL_REQ_STATUS)
+		return 0;
+	return pl_limit_take(&eng->limit, bytes_moved(req), now_ns());
+}
+
+static void run_timer(void *arg)
+{
+	struct pl_engine *eng = arg;
+
+	pl_loop_sleep_ms(eng->loop, eng->timer_ms);
+	eng->timing = false;
+	start_waiting(eng);
+	if (!eng->timing)
+		pl_waitq_wake_all(&eng->timed);
+}
+
+/* False: there is no memory for a timer, so nothing must wait for it. */
+static bool set_timer(struct pl_engine *eng, uint64_t wait_ns)
+{
+	uint64_t ms = wait_ns / 1000000u + 1;
+
+	if (eng->timing)
+		return true;
+	eng->timer_ms = ms < TIMER_MAX_MS ? (unsigned)ms : TIMER_MAX_MS;
+	eng->timing = true;
+	eng->stats.limit_timers++;
+	if (pl_co_start(run_timer, eng) < 0)
+		eng->timing = false;
+	return eng->timing;
+}
+
+static bool may_start(struct pl_engine *eng, const struct pl_req *req)
+{
+	uint64_t wait_ns;
+
+	if (eng->paused || eng->inflight >= INFLIGHT_MAX)
+		return false;
+	wait_ns = limit_wait_ns(eng, req);
+	return wait_ns == 0 || !set_timer(eng, wait_ns);
+}
+
+void pl_engine_set_limits(struct pl_engine *eng, struct pl_limits limits)
+{
+	pl_limit_set(&eng->limit, limits);
+	eng->limited = limits.iops || limits.bps;
+	start_waiting(eng);
+}
+
+struct pl_limits pl_engine_limits(const struct pl_engine *eng)
+{
+	return eng->limit.limits;
+}
+
+/* ---- requests ---- */
 
 static void start_waiting(struct pl_engine *eng)
 {
 	struct pl_req *req;
 
-	while (!eng->paused && eng->inflight < INFLIGHT_MAX &&
-	       (req = eng->head) != NULL) {
+	while ((req = eng->head) != NULL && may_start(eng, req)) {
 		eng->head = req->next;
 		if (!eng->head)
 			eng->tail = &eng->head;
+		eng->stats.waiting--;
 		start(eng, req);
 	}
 }
@@ -266,10 +342,11 @@ void pl_engine_submit(struct pl_engine *eng, struct pl_req *req)
 	req->start_ns = now_ns();
 	eng->stats.op[req->op].requests++;
 	eng->stats.op[req->op].bytes += req->len;
-	if (!eng->paused && eng->inflight < INFLIGHT_MAX && !eng->head) {
+	if (!eng->head && may_start(eng, req)) {
 		start(eng, req);
 		return;
 	}
+	eng->stats.waiting++;
 	req->next = NULL;
 	*eng->tail = req;
 	eng->tail = &req->next;
@@ -325,6 +402,7 @@ void pl_engine_stats(const struct pl_engine *eng, struct pl_engine_stats *ret)
 {
 	*ret = eng->stats;
 	ret->inflight = eng->inflight;
+	ret->timing = eng->timing;
 }
 
 struct pl_chain *pl_engine_chain(struct pl_engine *eng)
@@ -337,6 +415,9 @@ int pl_engine_close(struct pl_engine *eng, struct pl_err *err)
 	int rc;
 
 	assert(!eng->inflight && !eng->head);
+	while (eng->timing && pl_co_self())
+		pl_waitq_wait(&eng->timed);
+	assert(!eng->timing);
 	rc = pl_chain_close(eng->chain, err);
 	free(eng);
 	return rc;

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "engine/limit.h"
 
 struct pl_engine;
 struct pl_chain;
@@ -69,6 +70,9 @@ struct pl_engine_stats {
 	uint32_t full; /* requests that wait for room on the host */
 	uint64_t full_events; /* how often the host was found full */
 	uint64_t full_since_ns; /* CLOCK_MONOTONIC; 0 = none waits */
+	uint32_t waiting; /* in the queue, not started */
+	uint64_t limit_timers; /* how often one was set for the limits */
+	bool timing; /* one is set */
 };
 
 /* What happens to a write when the host's file system is full. */
@@ -105,12 +109,23 @@ void pl_engine_resume(struct pl_engine *eng);
 void pl_engine_set_on_full(struct pl_engine *eng, enum pl_on_full on_full);
 enum pl_on_full pl_engine_on_full(const struct pl_engine *eng);
 
+/*
+ * At most so much a second from now on, counted from zero; what waits goes on
+ * as far as that allows. An operation is a read, write, discard or write-zeroes
+ * request; its bytes count when they are moved (not: discarded, zeroed without
+ * host space). Flush and status are free. No request overtakes another. There
+ * is a timer only while requests wait for it.
+ */
+void pl_engine_set_limits(struct pl_engine *eng, struct pl_limits limits);
+struct pl_limits pl_engine_limits(const struct pl_engine *eng);
+
 /* The chain, for maintenance coroutines while paused. */
 struct pl_chain *pl_engine_chain(struct pl_engine *eng);
 
 /*
  * Inside a coroutine or after the loop has ended: flushes, checkpoints, closes
- * the chain cleanly and frees the engine. No request may be in flight.
+ * the chain cleanly and frees the engine. No request may be in flight. Inside a
+ * coroutine it waits for the limits' timer; outside there may be none.
  */
 int pl_engine_close(struct pl_engine *eng, struct pl_err *err);
 

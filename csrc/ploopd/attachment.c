@@ -53,6 +53,16 @@ int pl_on_full_parse(const char *word, enum pl_on_full *ret)
 	return 0;
 }
 
+const char *pl_limits_wrong(struct pl_limits limits)
+{
+	if (limits.iops > PL_LIMIT_IOPS_MAX)
+		return "iops: at most 1000000000";
+	if (limits.bps && (limits.bps < PL_LIMIT_BPS_MIN ||
+			   limits.bps > PL_LIMIT_BPS_MAX))
+		return "bps: from 64K (65536) to 64T bytes a second";
+	return NULL;
+}
+
 int pl_hint(struct pl_failure *f, int rc, const char *fmt, ...)
 {
 	va_list ap;

@@ -28,6 +28,7 @@ struct pl_attachment {
 	bool bare; /* neither of them */
 	uint32_t sector_size; /* of the loop device */
 	enum pl_on_full on_full; /* at first; later see shared.h */
+	struct pl_limits limits; /* as on_full */
 };
 
 /* An error and the way out. */
@@ -42,6 +43,9 @@ void pl_attachment_name(const char *id, char name[PL_LOOP_NAME]);
 /* "pause" or "error"; and back, -EINVAL when it is neither. */
 const char *pl_on_full_name(enum pl_on_full on_full);
 int pl_on_full_parse(const char *word, enum pl_on_full *ret);
+
+/* Whether a device may have such limits; the sentence why not otherwise. */
+const char *pl_limits_wrong(struct pl_limits limits);
 
 /* Sets image and snapshot from id; -EINVAL when it is not an attachment's. */
 int pl_attachment_split(struct pl_attachment *att);

@@ -32,6 +32,19 @@ int pl_call_get_number(struct pl_call *call, const char *name,
 	return 0;
 }
 
+void pl_call_set_limits(json_t *object, struct pl_limits limits)
+{
+	json_t *iops = json_integer((json_int_t)limits.iops);
+	json_t *bps = json_integer((json_int_t)limits.bps);
+
+	json_object_set_new(object, "iops", limits.iops ? iops : json_null());
+	json_object_set_new(object, "bps", limits.bps ? bps : json_null());
+	if (!limits.iops)
+		json_decref(iops);
+	if (!limits.bps)
+		json_decref(bps);
+}
+
 int pl_call_get_text(struct pl_call *call, const char *name, size_t max_bytes,
 		     const char **ret, struct pl_err *err)
 {
@@ -164,6 +177,7 @@ static void set_full(const struct pl_worker *w, json_t *object)
 	pl_engine_stats(w->engine, &stats);
 	pl_call_set_text(object, "onFull",
 			 pl_on_full_name(pl_engine_on_full(w->engine)));
+	pl_call_set_limits(object, pl_engine_limits(w->engine));
 	pl_call_set_number(object, "full", stats.full);
 	pl_call_set_number(object, "fullEvents", stats.full_events);
 	set_time(object, "fullSince", stats.full_since_ns);
@@ -219,6 +233,7 @@ int pl_op_stats(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	}
 	pl_call_set_number(*ret, "inflight", stats.inflight);
 	pl_call_set_number(*ret, "inflightMax", stats.inflight_max);
+	pl_call_set_number(*ret, "waiting", stats.waiting);
 	set_full(w, *ret);
 	return 0;
 }

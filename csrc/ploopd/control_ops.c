@@ -222,19 +222,53 @@ static int set_discard(struct pl_worker *w, const char *word,
 	return rc;
 }
 
+/* Members that are absent leave their limit as it is; 0 = none. */
+static int set_limits(struct pl_worker *w, struct pl_call *call, bool *ret_any,
+		      struct pl_err *err)
+{
+	const struct pl_limits now = { w->shared->iops, w->shared->bps };
+	struct pl_limits to;
+	const char *wrong;
+	int rc = pl_call_get_number(call, "iops", UINT64_MAX, &to.iops, err);
+
+	if (rc == 0)
+		rc = pl_call_get_number(call, "bps", UINT64_MAX, &to.bps, err);
+	if (rc < 0)
+		return rc;
+	*ret_any = to.iops != UINT64_MAX || to.bps != UINT64_MAX;
+	to.iops = to.iops == UINT64_MAX ? now.iops : to.iops;
+	to.bps = to.bps == UINT64_MAX ? now.bps : to.bps;
+	wrong = pl_limits_wrong(to);
+	if (wrong)
+		return pl_err_set(err, PL_E_INVALID_ARGUMENT, 0, "set: %s",
+				  wrong);
+	if (!*ret_any)
+		return 0;
+	w->shared->iops = (uint32_t)to.iops;
+	w->shared->bps = to.bps;
+	pl_engine_set_limits(w->engine, to);
+	pl_worker_tell_keeper(w);
+	return 0;
+}
+
 static int op_set(struct pl_worker *w, struct pl_call *call, json_t **ret,
 		  struct pl_err *err)
 {
 	const char *on_full, *discard;
+	bool limits = false;
 	int rc = set_word(call, "onFull", &on_full, err);
 
 	if (rc == 0)
 		rc = set_word(call, "discard", &discard, err);
 	if (rc < 0)
 		return rc;
-	if (!on_full && !discard)
+	rc = set_limits(w, call, &limits, err);
+	if (rc < 0)
+		return rc;
+	if (!on_full && !discard && !limits)
 		return pl_err_set(err, PL_E_INVALID_ARGUMENT, 0,
-				  "set: onFull or discard must be given");
+				  "set: onFull, discard, iops or bps must be "
+				  "given");
 	if (on_full)
 		rc = set_on_full(w, on_full, err);
 	if (rc == 0 && discard)
@@ -243,6 +277,7 @@ static int op_set(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	pl_call_set_text(*ret, "onFull", pl_on_full_name(w->shared->on_full));
 	pl_call_set_text(*ret, "discard",
 			 pl_discard_name(pl_image_desc(w->image)->discard));
+	pl_call_set_limits(*ret, pl_engine_limits(w->engine));
 	return rc;
 }
 

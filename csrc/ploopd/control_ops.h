@@ -24,6 +24,7 @@ int pl_call_get_text(struct pl_call *call, const char *name, size_t max_bytes,
 		     const char **ret, struct pl_err *err);
 /* Members of the result; an empty text is null. */
 void pl_call_set_number(json_t *object, const char *name, uint64_t value);
+void pl_call_set_limits(json_t *object, struct pl_limits limits);
 void pl_call_set_text(json_t *object, const char *name, const char *value);
 
 #endif

@@ -55,18 +55,38 @@ static int remove_device(const struct detach *d)
 	return hide_file(d);
 }
 
-/* ---- quit ---- */
+/* ---- limits ---- */
 
-/* A number that one of the operations tells; 0 when nobody does. */
-static unsigned ask_number(const struct detach *d, const char *request,
-			   const char *member)
+static void set_limits(const struct detach *d, json_int_t iops, json_int_t bps)
 {
-	json_t *j = pl_client_result(d->folder, left_ms(d), request);
-	json_int_t n = json_integer_value(json_object_get(j, member));
+	char request[128];
 
-	json_decref(j);
-	return (unsigned)n;
+	snprintf(request, sizeof(request),
+		 "{\"id\":1,\"op\":\"set\",\"iops\":%lld,\"bps\":%lld}",
+		 (long long)iops, (long long)bps);
+	json_decref(pl_client_result(d->folder, left_ms(d), request));
 }
+
+/*
+ * What a killed process left behind may wait for the limits of the device, and
+ * we for that: it goes at once. If it all comes to nothing they are as before.
+ */
+static int remove_limited_device(const struct detach *d, json_t *stats)
+{
+	json_int_t iops = json_integer_value(json_object_get(stats, "iops"));
+	json_int_t bps = json_integer_value(json_object_get(stats, "bps"));
+	bool lift = json_integer_value(json_object_get(stats, "waiting")) > 0;
+	int rc;
+
+	if (lift)
+		set_limits(d, 0, 0);
+	rc = remove_device(d);
+	if (lift && rc < 0)
+		set_limits(d, iops, bps);
+	return rc;
+}
+
+/* ---- quit ---- */
 
 /* The answer to quit: 0, -EBUSY, -EAGAIN (no answer), -EIO (d->f is set). */
 static int read_answer(const struct detach *d, json_t *j)
@@ -211,15 +231,27 @@ static void remove_sockets(json_t *exports)
 	}
 }
 
+/* The device, unless somebody needs it. */
+static int remove_unused(const struct detach *d, json_t *stats, json_t *exports)
+{
+	json_int_t full = json_integer_value(json_object_get(stats, "full"));
+	json_int_t clients =
+		json_integer_value(json_object_get(exports, "clients"));
+
+	if (full)
+		return refuse_full(d, (unsigned)full);
+	if (clients)
+		return refuse_clients(d, (unsigned)clients);
+	return remove_limited_device(d, stats);
+}
+
 int pl_detach(const char *id, const char *folder, unsigned timeout_ms,
 	      struct pl_failure *f)
 {
-	static const char exports_request[] = "{\"id\":1,\"op\":\"exports\"}";
 	struct detach d = { id, folder, pl_now_ms() + timeout_ms, f };
 	struct pl_loopdev dev;
 	struct pl_state st;
-	unsigned waiting, clients;
-	json_t *exports;
+	json_t *exports, *stats;
 	int rc, quit_rc;
 
 	if (access(folder, F_OK) < 0 && !pl_loopdev_find(id, &dev))
@@ -231,13 +263,12 @@ int pl_detach(const char *id, const char *folder, unsigned timeout_ms,
 			return refuse_stopped(&d, &st);
 		pl_sleep_ms(10);
 	}
-	waiting = ask_number(&d, "{\"id\":1,\"op\":\"stats\"}", "full");
-	if (waiting)
-		return refuse_full(&d, waiting);
-	exports = pl_client_result(folder, left_ms(&d), exports_request);
-	clients = (unsigned)json_integer_value(
-		json_object_get(exports, "clients"));
-	rc = clients ? refuse_clients(&d, clients) : remove_device(&d);
+	stats = pl_client_result(folder, left_ms(&d),
+				 "{\"id\":1,\"op\":\"stats\"}");
+	exports = pl_client_result(folder, left_ms(&d),
+				   "{\"id\":1,\"op\":\"exports\"}");
+	rc = remove_unused(&d, stats, exports);
+	json_decref(stats);
 	if (rc < 0) {
 		json_decref(exports);
 		return rc;

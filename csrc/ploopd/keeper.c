@@ -51,6 +51,8 @@ void keeper_save(struct keeper *k, const char *state)
 		pl_state_now(k->st.since_state);
 	k->st.state = state;
 	k->st.on_full_error = k->shared->on_full == PL_ON_FULL_ERROR;
+	k->st.limits.iops = k->shared->iops;
+	k->st.limits.bps = k->shared->bps;
 	rc = pl_state_write(k->att, &k->st);
 	if (rc < 0)
 		pl_log("cannot write state.json: %s", strerrorname_np(-rc));
@@ -426,6 +428,8 @@ void pl_keeper_main(struct pl_attachment *att, const struct pl_keeper_fds *fds)
 		keeper_finish(&k, 1);
 	pl_state_now(k.st.since);
 	k.shared->on_full = att->on_full;
+	k.shared->iops = (uint32_t)att->limits.iops;
+	k.shared->bps = att->limits.bps;
 	if (keeper_start_worker(&k) < 0)
 		keeper_finish(&k, 1);
 	keeper_save(&k, "starting");

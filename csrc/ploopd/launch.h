@@ -13,6 +13,7 @@ struct pl_attach_options {
 	bool bare; /* neither a device nor a file: for exports */
 	uint32_t sector_size;
 	enum pl_on_full on_full;
+	struct pl_limits limits;
 };
 
 /* Prints the result; the exit status. */

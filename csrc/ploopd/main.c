@@ -13,7 +13,8 @@
 static const char usage[] =
 	"Usage: ploopd attach IMAGE-DIR [--read-only] [--snapshot ID]\n"
 	"                     [--sector-size 512|4096] [--no-loop | --no-device]\n"
-	"                     [--on-full pause|error] [--run-dir DIR]\n"
+	"                     [--on-full pause|error] [--iops N] [--bps N]\n"
+	"                     [--run-dir DIR]\n"
 	"       ploopd detach ATTACHMENT [--timeout-ms N] [--run-dir DIR]\n"
 	"       ploopd recover ATTACHMENT [--timeout-ms N] [--run-dir DIR]\n"
 	"       ploopd upgrade ATTACHMENT [--timeout-ms N] [--run-dir DIR]\n"
@@ -34,6 +35,8 @@ static const char usage[] =
 	"  --no-device     neither of them: for exports\n"
 	"  --on-full WHAT  when the host is full: writes wait (pause, the\n"
 	"                  default), or fail (error)\n"
+	"  --iops N        operations a second at most\n"
+	"  --bps N         bytes a second at most\n"
 	"  --run-dir DIR   default: $PLOOP_RUN_DIR, or /run/ploop\n"
 	"  --timeout-ms N  how long to wait; default 10000\n"
 	"\n"
@@ -57,6 +60,8 @@ static const struct option options[] = {
 	{ "no-loop", no_argument, NULL, 'n' },
 	{ "no-device", no_argument, NULL, 'x' },
 	{ "on-full", required_argument, NULL, 'f' },
+	{ "iops", required_argument, NULL, 'i' },
+	{ "bps", required_argument, NULL, 'p' },
 	{ "run-dir", required_argument, NULL, 'd' },
 	{ "timeout-ms", required_argument, NULL, 't' },
 	{ NULL, 0, NULL, 0 },
@@ -96,6 +101,10 @@ static int parse(int argc, char **argv, bool attach, struct arguments *a)
 			 pl_on_full_parse(optarg, &a->attach.on_full) < 0)
 			return bad_usage("--on-full must be pause or error",
 					 NULL);
+		else if (c == 'i')
+			a->attach.limits.iops = strtoull(optarg, NULL, 10);
+		else if (c == 'p')
+			a->attach.limits.bps = strtoull(optarg, NULL, 10);
 		else if (c == 'd')
 			a->attach.run_dir = optarg;
 		else if (c == 't')
@@ -107,6 +116,8 @@ static int parse(int argc, char **argv, bool attach, struct arguments *a)
 				 NULL);
 	if (a->attach.sector_size != 512 && a->attach.sector_size != 4096)
 		return bad_usage("--sector-size must be 512 or 4096", NULL);
+	if (pl_limits_wrong(a->attach.limits))
+		return bad_usage("attach", pl_limits_wrong(a->attach.limits));
 	a->attach.directory = argv[optind];
 	return 0;
 }

@@ -254,6 +254,7 @@ int pl_open_for_attach(const struct pl_attach_options *opt,
 	att->bare = opt->bare;
 	att->sector_size = opt->sector_size;
 	att->on_full = opt->on_full;
+	att->limits = opt->limits;
 	rc = pl_rundir_path(opt->run_dir, run_dir, f);
 	if (rc == 0)
 		rc = pl_dir_open(&dir, att->directory, 0, NULL, &f->err);

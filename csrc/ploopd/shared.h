@@ -19,7 +19,9 @@ struct pl_shared {
 	uint32_t full_told; /* the log has that the host is too full to open */
 	uint32_t ended; /* PL_ENDED_...: how the last worker went */
 	uint32_t tidy_rate_kib; /* of merges, KiB a second; 0 = no limit */
-	uint32_t reserved[12]; /* zero */
+	uint64_t bps; /* limits of the device; 0 = none; `set` changes them */
+	uint32_t iops;
+	uint32_t reserved[9]; /* zero */
 };
 
 #endif

@@ -95,6 +95,15 @@ static void put_number(struct out *o, const char *name, unsigned value)
 	put(o, text);
 }
 
+static void put_limit(struct out *o, const char *name, uint64_t value)
+{
+	char text[48];
+
+	snprintf(text, sizeof(text), value ? ",\"%s\":%llu" : ",\"%s\":null",
+		 name, (unsigned long long)value);
+	put(o, text);
+}
+
 static void format(struct out *o, const struct pl_attachment *att,
 		   const struct pl_state *st)
 {
@@ -112,6 +121,8 @@ static void format(struct out *o, const struct pl_attachment *att,
 	put_number(o, "handoverMs", st->handover_ms);
 	put_number(o, "handover", st->handover);
 	put_member(o, "onFull", st->on_full_error ? "error" : "pause");
+	put_limit(o, "iops", st->limits.iops);
+	put_limit(o, "bps", st->limits.bps);
 	put_member(o, "device", st->device);
 	put_member(o, "devno", st->devno);
 	put_member(o, "since", st->since);

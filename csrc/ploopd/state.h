@@ -14,6 +14,7 @@ struct pl_state {
 	unsigned handover_ms; /* how long the last one took */
 	unsigned handover; /* PL_HANDOVER of the keeper */
 	bool on_full_error;
+	struct pl_limits limits;
 	char device[32], devno[16]; /* "" = none (yet) */
 	char since[32]; /* ISO 8601, UTC */
 	char last_error[480]; /* "" = none */

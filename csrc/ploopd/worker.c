@@ -60,6 +60,12 @@ static void wait_idle(struct pl_worker *w)
 		pl_loop_sleep_ms(w->loop, 1);
 }
 
+/* What waits for the limits goes now; the next worker has them again. */
+static void hurry(struct pl_worker *w)
+{
+	pl_engine_set_limits(w->engine, (struct pl_limits){ 0 });
+}
+
 int pl_worker_close(struct pl_worker *w, struct pl_err *err)
 {
 	int rc;
@@ -69,6 +75,7 @@ int pl_worker_close(struct pl_worker *w, struct pl_err *err)
 			pl_waitq_wait(&w->waiting);
 	} else {
 		w->closing = true;
+		hurry(w);
 		pl_waitq_wake_all(&w->waiting);
 		pl_fuse_stop(w->fuse);
 		pl_exports_stop(w);
@@ -129,6 +136,7 @@ static void hand_over(void *arg)
 	struct pl_err err;
 
 	w->closing = w->replaced = true;
+	hurry(w);
 	pl_waitq_wake_all(&w->waiting);
 	pl_fuse_stop(w->fuse);
 	pl_exports_stop(w);
@@ -203,6 +211,10 @@ static int open_image(struct pl_worker *w, struct pl_err *err)
 	if (rc == 0)
 		pl_engine_set_on_full(w->engine,
 				      (enum pl_on_full)w->shared->on_full);
+	if (rc == 0)
+		pl_engine_set_limits(w->engine,
+				     (struct pl_limits){ w->shared->iops,
+							 w->shared->bps });
 	if (rc == 0)
 		rc = pl_tidy_new(&w->tidy, w, err);
 	return rc;

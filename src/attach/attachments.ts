@@ -12,6 +12,12 @@ import { runDirectory, type RunDirectoryOption } from './run-directory.js';
 
 export type OnFull = 'pause' | 'error';
 
+/** What a device may do a second; 0: no limit; undefined: as it is, at first none. */
+export interface DeviceLimits {
+  iops?: number | undefined;
+  bps?: number | undefined;
+}
+
 export interface Attachment {
   /** The entry's name: the image's UUID, with `@<snapshot UUID>` for an attached snapshot. */
   attachment: string;
@@ -29,6 +35,10 @@ export interface Attachment {
   restarts: number;
   /** What writes do while the host is full: they wait, or they fail. */
   onFull: OnFull;
+  /** Operations a second at most; null: no limit. */
+  iops: number | null;
+  /** Bytes a second at most; null: no limit. */
+  bps: number | null;
   /** "/dev/loop3"; null without a loop device. */
   device: string | null;
   /** "7:3" */
@@ -130,6 +140,8 @@ async function readAttachment(folder: string): Promise<Attachment | null> {
     live,
     restarts: state.restarts ?? 0,
     onFull: state.onFull ?? 'pause',
+    iops: state.iops ?? null,
+    bps: state.bps ?? null,
     device: state.device ?? null,
     devno: state.devno ?? null,
     since: state.since ?? '',

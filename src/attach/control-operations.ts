@@ -12,7 +12,12 @@ interface OperationStats {
   ns: number;
 }
 
-interface FullHost {
+interface CurrentLimits {
+  iops: number | null;
+  bps: number | null;
+}
+
+interface FullHost extends CurrentLimits {
   onFull: OnFull;
   /** Requests that wait for room on the host. */
   full: number;
@@ -43,10 +48,15 @@ export interface ControlOperations {
     Record<'read' | 'write' | 'flush' | 'discard' | 'writeZeroes' | 'status', OperationStats> & {
       inflight: number;
       inflightMax: number;
+      /** In the queue, not started: for the limits, or for others to end. */
+      waiting: number;
     } & FullHost,
   ];
   flush: [Record<string, never>, Record<string, never>];
-  set: [{ onFull?: OnFull; discard?: DiscardPolicy }, { onFull: OnFull; discard: DiscardPolicy }];
+  set: [
+    { onFull?: OnFull; discard?: DiscardPolicy; iops?: number; bps?: number },
+    { onFull: OnFull; discard: DiscardPolicy } & CurrentLimits,
+  ];
   snapshot: [{ name?: string; description?: string }, { id: string; pausedUs: number }];
   resize: [{ size: number }, { size: number }];
   compact: [Record<string, never>, NativeCompactResult];

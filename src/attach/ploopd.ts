@@ -7,7 +7,7 @@ import { isErrorCode, PloopError } from '../errors.js';
 import { run, type RunResult } from '../exec/run.js';
 import { checkOptions, checkPath } from '../native/arguments.js';
 import { nativeFile } from '../native/binding.js';
-import { attachmentsOf, findAttachedCopy, findAttachment, type Attachment, type OnFull } from './attachments.js';
+import { attachmentsOf, findAttachedCopy, findAttachment, type Attachment, type DeviceLimits, type OnFull } from './attachments.js';
 import { attachedError } from './operations.js';
 import { runDirectory, type RunDirectoryOption } from './run-directory.js';
 import { usersOfDevice, usersSentence } from './users.js';
@@ -24,7 +24,7 @@ export interface AttachResult {
   readOnly: boolean;
 }
 
-export interface AttachOptions extends RunDirectoryOption {
+export interface AttachOptions extends RunDirectoryOption, DeviceLimits {
   readOnly?: boolean | undefined;
   /** Id, unique prefix or name; a snapshot is always attached read-only. */
   snapshot?: string | undefined;
@@ -41,13 +41,15 @@ export interface AttachOptions extends RunDirectoryOption {
 /** Starts the image's ploopd and returns when its device is usable. */
 export async function attachImage(dir: string, options: AttachOptions = {}): Promise<AttachResult> {
   checkPath('attach: dir', dir);
-  checkOptions('attach', options, ['runDir', 'readOnly', 'snapshot', 'sectorSizeBytes', 'loop', 'file', 'onFull', 'signal']);
+  checkOptions('attach', options, ['runDir', 'readOnly', 'snapshot', 'sectorSizeBytes', 'loop', 'file', 'onFull', 'iops', 'bps', 'signal']);
   const args = ['attach', resolve(dir), '--run-dir', runDirectory(options)];
   if (options.readOnly) args.push('--read-only');
   if (options.snapshot !== undefined) args.push('--snapshot', options.snapshot);
   if (options.loop === false) args.push(options.file === false ? '--no-device' : '--no-loop');
   if (options.sectorSizeBytes !== undefined) args.push('--sector-size', String(options.sectorSizeBytes));
   if (options.onFull !== undefined) args.push('--on-full', options.onFull);
+  if (options.iops !== undefined) args.push('--iops', String(options.iops));
+  if (options.bps !== undefined) args.push('--bps', String(options.bps));
   const attached = await startDaemon(dir, args, options);
   if (options.signal?.aborted !== true) return attached;
   await detachAttachment(attached, { runDir: options.runDir });

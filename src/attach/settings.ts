@@ -3,7 +3,7 @@
 import { PloopError } from '../errors.js';
 import { readDescriptor } from '../image/descriptor.js';
 import { native, type DiscardPolicy } from '../native/index.js';
-import { findAttachment, type OnFull } from './attachments.js';
+import { findAttachment, type DeviceLimits, type OnFull } from './attachments.js';
 import { control, deadDaemon } from './control.js';
 import { whileDetached } from './operations.js';
 import type { RunDirectoryOption } from './run-directory.js';
@@ -13,9 +13,13 @@ export interface ImageSettings {
   onFull: OnFull | null;
   /** What discards give back to the host; lasts. */
   discard: DiscardPolicy;
+  /** Operations a second at most; lasts until the image is detached. null: no limit. */
+  iops: number | null;
+  /** Bytes a second at most. */
+  bps: number | null;
 }
 
-export interface ChangeSettingsOptions extends RunDirectoryOption {
+export interface ChangeSettingsOptions extends RunDirectoryOption, DeviceLimits {
   onFull?: OnFull | undefined;
   discard?: DiscardPolicy | undefined;
   signal?: AbortSignal | undefined;
@@ -23,17 +27,18 @@ export interface ChangeSettingsOptions extends RunDirectoryOption {
 
 /** Changes what is given; answers all of them as they are then. */
 export async function changeSettings(dir: string, options: ChangeSettingsOptions): Promise<ImageSettings & { directory: string }> {
-  const { onFull, discard, signal } = options;
+  const { onFull, discard, iops, bps, signal } = options;
   const attachment = await findAttachment(dir, options);
   if (attachment !== null && !attachment.live) throw deadDaemon(attachment);
   if (attachment !== null) {
-    const what = { ...(onFull === undefined ? {} : { onFull }), ...(discard === undefined ? {} : { discard }) };
+    const what = Object.fromEntries(Object.entries({ onFull, discard, iops, bps }).filter(([, value]) => value !== undefined));
     return { directory: attachment.directory, ...(await control(attachment, 'set', what, { signal })) };
   }
   await readDescriptor(dir);
-  if (onFull !== undefined) {
-    throw new PloopError('NOT_ATTACHED', `${dir} is not attached`, { hint: '--on-full belongs to attached images: see ploop attach.' });
+  const missing = Object.entries({ '--on-full': onFull, '--iops': iops, '--bps': bps }).find(([, value]) => value !== undefined);
+  if (missing !== undefined) {
+    throw new PloopError('NOT_ATTACHED', `${dir} is not attached`, { hint: `${missing[0]} belongs to attached images: see ploop attach.` });
   }
   if (discard !== undefined) await whileDetached(dir, () => native.setDiscard(dir, discard), { ...options, doing: 'changing a setting' });
-  return { directory: dir, onFull: null, discard: (await readDescriptor(dir)).discard };
+  return { directory: dir, onFull: null, discard: (await readDescriptor(dir)).discard, iops: null, bps: null };
 }

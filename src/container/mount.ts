@@ -2,6 +2,7 @@
 // Mounting a stopped container's file system on its mount point, to look at it or repair it, and undoing that.
 
 import { PloopError } from '../errors.js';
+import { configuredLimits } from './limits.js';
 import { requireContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
 import type { VzRootOptions } from './place/roots.js';
@@ -16,12 +17,13 @@ export interface MountContainerOptions extends VzRootOptions {
 export async function mountContainer(ctid: string, options: MountContainerOptions = {}): Promise<{ mountPoint: string }> {
   const { paths } = await requireContainer(ctid, options);
   return withContainerLock(paths, 'vzctl mount', async () => {
+    const { config } = await requireContainer(ctid, options);
     if (await isMounted(paths)) {
       throw new PloopError('MOUNTED', `container ${ctid} is mounted already on ${paths.mountPoint}`, {
         hint: `Unmount it with: vzctl umount ${ctid}`,
       });
     }
-    await mountContainerImage(paths, options);
+    await mountContainerImage(paths, { limits: configuredLimits(config), signal: options.signal });
     return { mountPoint: paths.mountPoint };
   });
 }

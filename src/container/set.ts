@@ -4,6 +4,7 @@
 import { resizeImage } from '../filesystem/image/resize.js';
 import { writeConfig } from './place/config.js';
 import { checkHostname } from './create.js';
+import { applyLimits } from './limits.js';
 import { requireContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
 import type { VzRootOptions } from './place/roots.js';
@@ -15,6 +16,10 @@ export interface SetContainerOptions extends VzRootOptions {
   hostname?: string | undefined;
   onboot?: 'yes' | 'no' | undefined;
   description?: string | undefined;
+  /** Bytes the disk may move a second, counted at once; 0: no limit. */
+  iolimitBytes?: number | undefined;
+  /** Operations the disk may do a second; 0: no limit. */
+  iopslimit?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -25,7 +30,7 @@ export interface ChangedSettings {
 
 export async function setContainer(ctid: string, options: SetContainerOptions): Promise<ChangedSettings> {
   const { paths } = await requireContainer(ctid, options);
-  const { diskspaceBytes, hostname, onboot, description, signal } = options;
+  const { diskspaceBytes, hostname, onboot, description, iolimitBytes, iopslimit, signal } = options;
   if (hostname !== undefined) checkHostname(hostname);
   return withContainerLock(paths, 'vzctl set', async () => {
     // Under the lock: another command may have written it meanwhile.
@@ -42,6 +47,11 @@ export async function setContainer(ctid: string, options: SetContainerOptions): 
     if (diskspaceBytes !== undefined) {
       const { sizeBytes } = await resizeImage(paths.imageDir, { runDir: paths.roots.runDir, sizeBytes: diskspaceBytes, signal });
       change('DISKSPACE', `${sizeBytes / 1024}:${sizeBytes / 1024}`);
+    }
+    if (iolimitBytes !== undefined || iopslimit !== undefined) {
+      await applyLimits(paths, { bps: iolimitBytes, iops: iopslimit }, signal);
+      change('IOLIMIT', iolimitBytes?.toString());
+      change('IOPSLIMIT', iopslimit?.toString());
     }
     await writeConfig(paths.confFile, config);
     return { ctid, changed };

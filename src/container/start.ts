@@ -3,6 +3,7 @@
 
 import { PloopError } from '../errors.js';
 import { nativeFile } from '../native/binding.js';
+import { configuredLimits } from './limits.js';
 import { requireContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
 import type { ContainerPaths, VzRootOptions } from './place/roots.js';
@@ -42,7 +43,7 @@ async function startLocked(ctid: string, options: StartOptions): Promise<Started
   const fallbackInit = nativeFile('ploop-init');
   await clearEnded(paths);
   const wasMounted = await isMounted(paths);
-  await mountContainerImage(paths, options);
+  await mountContainerImage(paths, { limits: configuredLimits(config), signal: options.signal });
   try {
     const init = await detectInit(paths.mountPoint);
     const runtime = runtimeFor(paths, program, cgroups);

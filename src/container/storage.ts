@@ -5,7 +5,7 @@
 import { access, mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import { attachmentsOf, findAttachment } from '../attach/attachments.js';
+import { attachmentsOf, findAttachment, type DeviceLimits } from '../attach/attachments.js';
 import { attachedError } from '../attach/operations.js';
 import { PloopError } from '../errors.js';
 import { unmountAndDetach } from '../filesystem/image/detach.js';
@@ -34,8 +34,12 @@ export async function buildContainerImage(dir: string, options: BuildImageOption
 }
 
 /** Mounted already is fine; a mount whose ploopd was killed is made anew. Under the container's lock. */
-export async function mountContainerImage(paths: ContainerPaths, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+export async function mountContainerImage(
+  paths: ContainerPaths,
+  options: { limits: DeviceLimits; signal?: AbortSignal | undefined },
+): Promise<void> {
   const { runDir } = paths.roots;
+  const { limits, signal } = options;
   await marked(paths, async () => {
     if (await isMounted(paths)) {
       const attachment = await findAttachment(paths.imageDir, { runDir });
@@ -44,7 +48,7 @@ export async function mountContainerImage(paths: ContainerPaths, options: { sign
       await unmountImage(paths.mountPoint, { runDir });
     }
     await mkdir(paths.mountPoint, { recursive: true, mode: 0o700 });
-    await mountImage(paths.imageDir, { runDir, mountPoint: paths.mountPoint, signal: options.signal });
+    await mountImage(paths.imageDir, { runDir, mountPoint: paths.mountPoint, ...limits, signal });
   });
 }
 

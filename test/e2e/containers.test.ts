@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // vzctl and vzlist on a small busybox root: the life of a container, what is refused, and what a kill leaves behind.
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { describe, expect, it } from 'vitest';
 
+import { findAttachment } from '../../src/attach/attachments.js';
 import type { ContainerRow } from '../../src/container/list.js';
 import type { ContainerState } from '../../src/container/state.js';
 import { makeBusyboxTemplate } from '../../src/template/busybox.js';
@@ -136,6 +137,22 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
       expect((await vz.command('vzlist', ['-a', '-H', '-o', 'ctid'])).stdout).toBe('101\n');
       await vz.vzctl('set', '101', '--hostname', 'renamed', '--onboot', 'yes', '--save');
       expect((await vz.command('vzlist', ['-H', '-o', 'hostname,onboot'])).stdout).toBe('renamed  yes\n');
+    });
+  });
+
+  it('limits the speed of its disk, in use or not', async () => {
+    await withContainer(async (vz) => {
+      const limits = async (): Promise<unknown> =>
+        (await findAttachment(join(vz.vzRoot, 'private/101/root.hdd'), { runDir: vz.runDir })) ?? {};
+      await vz.vzctl('set', '101', '--iolimit', '10M', '--iopslimit', '500', '--save');
+      await expect.poll(limits, { timeout: 30_000 }).toMatchObject({ bps: 10 * 2 ** 20, iops: 500 });
+      await vz.vzctl('stop', '101');
+      await vz.vzctl('mount', '101');
+      expect(await limits()).toMatchObject({ bps: 10 * 2 ** 20, iops: 500 });
+      await vz.vzctl('set', '101', '--iolimit', '0', '--save');
+      await expect.poll(limits, { timeout: 30_000 }).toMatchObject({ bps: null, iops: 500 });
+      expect(await readFile(join(vz.vzRoot, 'conf/101.conf'), 'utf8')).toMatch(/^IOLIMIT="0"\nIOPSLIMIT="500"$/m);
+      await vz.vzctl('umount', '101');
     });
   });
 });

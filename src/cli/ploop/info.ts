@@ -5,6 +5,7 @@ import type { ImageFileSystem } from '../../filesystem/image/usage.js';
 import { measureSpace, type ImageSpace, type MeasuredLayer } from '../../filesystem/space/measure.js';
 import { formatSize } from '../../units.js';
 import type { Command, Context, ParsedArguments } from '../command.js';
+import { limitsText } from '../limits.js';
 import { renderFacts, table } from '../table.js';
 import { IMAGE_ARGUMENT, runDirOption, word } from './image-argument.js';
 import { extentsText, fullnessText, spaceFacts } from './space-text.js';
@@ -74,7 +75,8 @@ function attachmentText(one: AttachmentDescription): string {
   const device = one.device ?? 'without a device';
   const mounted = one.mountPoints.length === 0 ? ', not mounted' : `, mounted on ${one.mountPoints.join(', ')}`;
   const full = one.full === null ? '' : `; the host is full: ${one.full.requests} requests wait since ${one.full.since ?? '?'}`;
-  const notes = `${stateText(one)}${full}`;
+  const limits = limitsText(one);
+  const notes = `${limits === null ? '' : `, at most ${limits}`}${stateText(one)}${full}`;
   return `${what}${device}${one.readOnly ? ', read-only' : ''}${mounted}, since ${one.since}, ploopd pid ${one.keeper}${notes}`;
 }
 

@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 
 import { mountImage } from '../../filesystem/image/mount.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
+import { LIMIT_OPTIONS, limitsOf } from '../limits.js';
 import { IMAGE_ARGUMENT, ON_FULL_OPTION, onFull, runDirOption, text, word } from './image-argument.js';
 
 export const mountCommand: Command = {
@@ -17,6 +18,7 @@ export const mountCommand: Command = {
     { flags: '-r, --read-only', summary: 'refuse writes' },
     { flags: '--snapshot <id>', summary: 'mount this snapshot, read-only, instead of the present state' },
     ON_FULL_OPTION,
+    ...LIMIT_OPTIONS,
   ],
   examples: [
     ['ploop mount /vz/web /mnt', 'the present state'],
@@ -32,6 +34,7 @@ async function mount(ctx: Context, args: ParsedArguments, options: ParsedOptions
     readOnly: options['readOnly'] === true,
     snapshot: text(options['snapshot']),
     onFull: onFull(options),
+    ...limitsOf(options),
     signal: ctx.signal,
     ...runDirOption(ctx),
   });

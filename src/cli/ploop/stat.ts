@@ -7,6 +7,7 @@ import type { ControlOperations } from '../../attach/control-operations.js';
 import { measureSpace, servingAttachment, type ImageSpace } from '../../filesystem/space/measure.js';
 import { formatSize } from '../../units.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
+import { limitsText } from '../limits.js';
 import { renderFacts, table } from '../table.js';
 import { IMAGE_ARGUMENT, parseSeconds, runDirOption, word } from './image-argument.js';
 import { extentsText, fullnessText, spaceFacts } from './space-text.js';
@@ -59,6 +60,8 @@ function show(ctx: Context, { image, layers, fileSystem, space }: ImageSpace, { 
     ['host spends', formatSize(space.hostBytes)],
     ['file system uses', space.usedBytes === null ? 'not known' : formatSize(space.usedBytes)],
     ...spaceFacts(space),
+    ['limited to', io === null ? null : limitsText(io)],
+    ['waiting', io === null || limitsText(io) === null ? null : `${io.waiting} requests`],
   ]);
   const rows = layers.map((layer) => [
     layer.top ? 'top' : layer.id.slice(0, 8),

@@ -6,6 +6,7 @@ import { setContainer } from '../../container/set.js';
 import { PloopError } from '../../errors.js';
 import { formatSize, parseSize } from '../../units.js';
 import type { Command, Option } from '../command.js';
+import { parseBps, parseIops } from '../limits.js';
 import { CTID, ctidOf, rootsOf, textOf, VZ_ROOT } from './options.js';
 
 const DISKSPACE: Option = {
@@ -73,27 +74,45 @@ export const destroyCommand: Command = {
 
 export const setCommand: Command = {
   name: 'set',
-  summary: 'change a container: disk size, host name, start at boot, description',
-  description: 'The disk grows at once, running or not. The host name counts from the next start on. Settings are always saved.',
+  summary: 'change a container: disk size and speed, host name, start at boot, description',
+  description:
+    'The disk grows at once, running or not, and limits count at once. The host name counts from the next start on. Settings are always saved.',
   arguments: [CTID],
   options: [
     { ...DISKSPACE, summary: 'grow the disk to this size' },
     HOSTNAME,
+    {
+      flags: '--iolimit <size>',
+      summary: 'bytes that the disk reads and writes a second at most, such as 10M; 0 or none: no limit',
+      parse: (given) => (/^0+$/.test(given) ? 0 : parseBps('--iolimit', given)),
+    },
+    {
+      flags: '--iopslimit <n>',
+      summary: 'operations of the disk a second at most; 0 or none: no limit',
+      parse: (given) => (/^0+$/.test(given) ? 0 : parseIops('--iopslimit', given)),
+    },
     { flags: '--onboot <yes|no>', summary: 'note that the container is to be started at boot', choices: ['yes', 'no'] },
     { flags: '--description <text>', summary: 'a line about the container' },
     { flags: '--save', summary: 'accepted for OpenVZ compatibility: settings are always saved' },
     VZ_ROOT,
   ],
-  examples: [['vzctl set 101 --diskspace 20G --save', 'grow the disk of container 101']],
+  examples: [
+    ['vzctl set 101 --diskspace 20G --save', 'grow the disk of container 101'],
+    ['vzctl set 101 --iolimit 10M --iopslimit 500 --save', 'slow its disk down, running or not'],
+  ],
   async run(ctx, args, options) {
     const changes = {
       diskspaceBytes: options['diskspace'] as number | undefined,
       hostname: textOf(options, 'hostname'),
       onboot: textOf(options, 'onboot') as 'yes' | 'no' | undefined,
       description: textOf(options, 'description'),
+      iolimitBytes: options['iolimit'] as number | undefined,
+      iopslimit: options['iopslimit'] as number | undefined,
     };
     if (Object.values(changes).every((value) => value === undefined)) {
-      throw new PloopError('INVALID_ARGUMENT', 'nothing to set', { hint: 'Give --diskspace, --hostname, --onboot or --description.' });
+      throw new PloopError('INVALID_ARGUMENT', 'nothing to set', {
+        hint: 'Give --diskspace, --hostname, --iolimit, --iopslimit, --onboot or --description.',
+      });
     }
     const done = await setContainer(ctidOf(args), { ...rootsOf(options), ...changes, signal: ctx.signal });
     ctx.result(done, done.changed.map(({ key, value }) => `${key}="${value}"`).join('\n'));

@@ -3,7 +3,7 @@
 import { realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
-import { findAttachment, type Attachment, type OnFull } from '../../attach/attachments.js';
+import { findAttachment, type Attachment, type DeviceLimits, type OnFull } from '../../attach/attachments.js';
 import { mountPointsOf } from '../../attach/mounts.js';
 import { attachImage, type AttachResult } from '../../attach/ploopd.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
@@ -17,7 +17,7 @@ import { detachDevice } from './detach.js';
 import { makeMountPoint, removeMountPoint } from './places.js';
 import { clearAbandoned } from './temporary.js';
 
-export interface MountImageOptions extends RunDirectoryOption {
+export interface MountImageOptions extends RunDirectoryOption, DeviceLimits {
   /** An existing directory. Default: one below the run directory, which only root may enter. */
   mountPoint?: string | undefined;
   readOnly?: boolean | undefined;
@@ -45,8 +45,8 @@ export async function mountImage(dir: string, options: MountImageOptions = {}): 
   if (options.mountPoint !== undefined) await checkPlace(dir, options.mountPoint);
   await clearAbandoned(dir, options);
   await checkNotAttached(dir, snapshot, options);
-  const { runDir, signal, readOnly, onFull } = options;
-  const attached = await attachImage(dir, { runDir, signal, readOnly, onFull, ...(snapshot === null ? {} : { snapshot }) });
+  const { runDir, signal, readOnly, onFull, iops, bps } = options;
+  const attached = await attachImage(dir, { runDir, signal, readOnly, onFull, iops, bps, ...(snapshot === null ? {} : { snapshot }) });
   try {
     return await mountAttached(dir, attached, { ...options, snapshot });
   } catch (error) {
