@@ -163,6 +163,8 @@ int replay(struct pl_layer *ly, struct pl_err *err);
 int load_directory(struct pl_layer *ly, struct pl_err *err);
 int layer_read_header(struct pl_layer *ly, struct pl_err *err);
 int layer_alloc_tables(struct pl_layer *ly);
+/* Is there no room to count headers or the journal on? (FMT-014, FMT-015) */
+bool layer_counted_out(const struct pl_header *hdr);
 int layer_open_writable(struct pl_layer *ly, unsigned flags,
 			struct pl_pending *pending, struct pl_err *err);
 void layer_free_parts(struct pl_layer *ly);

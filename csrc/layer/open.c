@@ -140,6 +140,10 @@ int layer_open_writable(struct pl_layer *ly, unsigned flags,
 	if (ly->hdr.state == PL_LAYER_SEALED && !(flags & PL_LAYER_MAINTAIN))
 		return pl_err_set(err, PL_E_READ_ONLY, EROFS,
 				  "layer %s is sealed", ly->id);
+	if (layer_counted_out(&ly->hdr))
+		return pl_err_set(err, PL_E_CORRUPT, EUCLEAN,
+				  "layer %s: the header's sequence or journal "
+				  "position is near its end", ly->id);
 	/*
 	 * Changes would make the block checksums untrue (FMT-122), and whatever
 	 * a newer program has written (FMT-017).

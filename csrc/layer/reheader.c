@@ -5,6 +5,14 @@
 
 #include "layer/layer_int.h"
 
+/* Counting this far takes centuries; a fault or a bad will gets there at once. */
+#define COUNT_MAX (1ull << 62)
+
+bool layer_counted_out(const struct pl_header *hdr)
+{
+	return hdr->sequence >= COUNT_MAX || hdr->checkpoint_lsn >= COUNT_MAX;
+}
+
 int pl_layer_renew_header(struct pl_layer *ly)
 {
 	int rc;

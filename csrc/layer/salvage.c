@@ -211,12 +211,19 @@ uint32_t salvage_record(const char *buf, size_t avail, uint64_t lsn,
 
 /* ---- opening ---- */
 
-/* An empty directory may be far behind the file's end; no writer goes there. */
-static void check_dir_place(struct pl_layer *ly)
+/*
+ * What a reader takes but no writer does: an empty directory far behind the
+ * file's end, and numbers that can't be counted on from.
+ */
+static void check_writable(struct pl_layer *ly)
 {
 	uint64_t cs = pl_cluster_size(&ly->hdr);
 	uint64_t end = ly->hdr.dir_off + ly->hdr.dir_pages * PL_PAGE;
 
+	if (layer_counted_out(&ly->hdr))
+		salvage_found(ly, PL_DAMAGE_HEADER, 0,
+			      "the header's sequence or journal position is "
+			      "near its end: it can be read, but not written");
 	if (pl_div_up(end, cs) > ly->salvage->size / cs + BEYOND_END_MAX)
 		salvage_found(ly, PL_DAMAGE_HEADER, 0,
 			      "the header places the directory at %llu, but "
@@ -233,7 +240,7 @@ static int measure(struct pl_layer *ly)
 	int rc = pl_store_size(ly->st, &sv->size);
 
 	if (rc == 0)
-		check_dir_place(ly);
+		check_writable(ly);
 	if (rc < 0 || sv->size >= meta)
 		return rc;
 	if (!clean && sv->size < ly->hdr.journal_off + ly->hdr.journal_len)
@@ -280,7 +287,8 @@ static int load(struct pl_layer *ly, struct pl_err *err)
 	/* Of a damaged layer, a writer believes nothing anyhow. */
 	if (rc == 0 && !ly->salvage->found &&
 	    (ly->hdr.flags & (PL_HEADER_CLEAN | PL_HEADER_STALE)) ==
-		    PL_HEADER_CLEAN)
+		    PL_HEADER_CLEAN &&
+	    !(ly->hdr.auto_clear & ~PL_AUTO_CLEAR_SUMS))
 		rc = salvage_space(ly);
 	return rc < 0 ? pl_err_sys(err, rc, "layer %s: map", ly->id) : 0;
 }

@@ -3,6 +3,8 @@
  * Looks at what a closed layer promises to be zeros: free host clusters, and
  * blocks of used ones that the layer does not own (FMT-080). Writers rely on
  * it; where it does not hold, a later write brings the old bytes back to light.
+ * Free ones may hold what an auto-clear bit is about: whoever clears that
+ * punches them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,12 +20,18 @@ struct look {
 	uint64_t first, bytes; /* of what should be zeros: where, how many */
 };
 
-static bool holds_metadata(const struct look *l, uint64_t cluster)
+static bool bit(const struct look *l, const uint64_t *map, uint64_t cluster)
+{
+	return cluster < l->ly->salvage->limit &&
+	       map[cluster / 64] >> cluster % 64 & 1;
+}
+
+static bool may_hold_bytes(const struct look *l, uint64_t cluster)
 {
 	const struct salvage *sv = l->ly->salvage;
 
-	return cluster < sv->limit &&
-	       sv->meta[cluster / 64] >> cluster % 64 & 1;
+	return bit(l, sv->meta, cluster) ||
+	       (l->ly->hdr.auto_clear && !bit(l, sv->used, cluster));
 }
 
 static bool owned(const struct look *l, uint64_t cluster, uint64_t block)
@@ -65,7 +73,7 @@ static int look_through(struct look *l, uint64_t start, uint64_t end)
 		uint64_t cluster = off / cs;
 
 		next = (cluster + 1) * cs;
-		if (!holds_metadata(l, cluster)) {
+		if (!may_hold_bytes(l, cluster)) {
 			next = off / bs * bs + bs;
 			if (!owned(l, cluster, off % cs / bs))
 				rc = look_at(l, off, next < end ? next : end);
