@@ -2,6 +2,7 @@
 // Stopping a container: its init is asked in its own language and given time, then everything in it is killed; then its
 // image is unmounted and detached, as on OpenVZ.
 
+import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { constants } from 'node:os';
 
@@ -48,6 +49,8 @@ export async function stopLocked(paths: ContainerPaths, options: StopOptions): P
   const killed = wasRunning && (options.fast === true || timedOut);
   if (killed) await killAll(paths, live.runtime);
   if (live !== null) await deleteContainer(live.runtime);
+  // A stop that was killed while it removed this may have left a part.
+  else await rm(paths.bundleDir, { recursive: true, force: true });
   await unmountContainerImage(paths);
   return { ctid: paths.ctid, wasRunning, killed, timedOut };
 }
