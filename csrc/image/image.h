@@ -128,6 +128,15 @@ int pl_image_snapshot(struct pl_image *img, struct pl_chain *live,
 /* Detached: a new, empty top over the snapshot; the old top is discarded. */
 int pl_image_switch(struct pl_image *img, const char *key, struct pl_err *err);
 
+/*
+ * The same after a snapshot of the old top, ret_id: PL_ID_LEN + 1. None is
+ * taken, and ret_id is "", when a snapshot holds the same. Two commits: a crash
+ * between them leaves the disk as it was, with one snapshot more.
+ */
+int pl_image_switch_keeping(struct pl_image *img, const char *key,
+			    const char *name, const char *description,
+			    char *ret_id, struct pl_err *err);
+
 /* Called now and then with bytes done and to do; false = stop (INTERRUPTED). */
 typedef bool pl_progress_fn(void *arg, uint64_t done, uint64_t total);
 

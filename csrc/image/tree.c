@@ -219,3 +219,44 @@ int pl_image_switch(struct pl_image *img, const char *key, struct pl_err *err)
 	layer_file_unlink(img, old);
 	return tree_drop_needless(img, NULL, NULL, err);
 }
+
+/* Whether a snapshot that can be reached holds the same as the top. */
+static int is_kept(struct pl_image *img, bool *ret, struct pl_err *err)
+{
+	const struct pl_image_desc *d = &img->desc;
+	const struct pl_image_layer *top = descriptor_layer(d, d->top);
+	struct pl_layer_usage usage;
+	int rc = pl_image_layer_usage(img, NULL, d->top, &usage, err);
+
+	*ret = false;
+	if (rc < 0 || usage.owned_bytes)
+		return rc;
+	for (unsigned i = 0; i < d->n_snapshots; i++)
+		if (!d->snapshots[i].hidden &&
+		    !strcmp(d->snapshots[i].layer, top->parent) &&
+		    descriptor_layer(d, top->parent)->size == top->size)
+			*ret = true;
+	return 0;
+}
+
+int pl_image_switch_keeping(struct pl_image *img, const char *key,
+			    const char *name, const char *description,
+			    char *ret_id, struct pl_err *err)
+{
+	const struct pl_image_snapshot *snap;
+	char target[PL_ID_LEN + 1] = "";
+	bool kept = false;
+	int rc = need_writable(img, err);
+
+	ret_id[0] = '\0';
+	if (rc == 0)
+		rc = pl_image_find(img, key, &snap, err);
+	if (rc == 0) {
+		memcpy(target, snap->id, sizeof(target));
+		rc = is_kept(img, &kept, err);
+	}
+	if (rc == 0 && !kept)
+		rc = pl_image_snapshot(img, NULL, name, description, ret_id,
+				       err);
+	return rc == 0 ? pl_image_switch(img, target, err) : rc;
+}

@@ -125,16 +125,34 @@ Napi::Value new_id(const Napi::CallbackInfo &info)
 		});
 }
 
-/* (dir, snapshot) */
+/* (dir, snapshot, name, description) -> id of the kept state or ""; name "" =
+ * nothing is kept */
 Napi::Value switch_to(const Napi::CallbackInfo &info)
 {
-	return start(info.Env(), [path = text_or_empty(info[0]),
-				  key = text_or_empty(info[1])](pl_err *err) {
-		return with_image(
-			path, "ploop snapshot-switch", err, [&](pl_image *img) {
-				return pl_image_switch(img, key.c_str(), err);
-			});
-	});
+	auto id = std::make_shared<std::string>(PL_ID_LEN + 1, '\0');
+
+	return start(
+		info.Env(),
+		[path = text_or_empty(info[0]), key = text_or_empty(info[1]),
+		 name = text_or_empty(info[2]), text = text_or_empty(info[3]),
+		 id](pl_err *err) {
+			return with_image(
+				path, "ploop snapshot-switch", err,
+				[&](pl_image *img) {
+					return name.empty() ?
+						       pl_image_switch(
+							       img, key.c_str(),
+							       err) :
+						       pl_image_switch_keeping(
+							       img, key.c_str(),
+							       name.c_str(),
+							       text.c_str(),
+							       id->data(), err);
+				});
+		},
+		[id](Napi::Env env) -> Napi::Value {
+			return Napi::String::New(env, id->c_str());
+		});
 }
 
 namespace

@@ -61,12 +61,25 @@ export interface NamedSnapshot {
   name: string | null;
 }
 
-/** The disk goes back to a snapshot; what was written since is lost. Detached images only. */
-export async function switchToSnapshot(dir: string, key: string, options: RunDirectoryOption = {}): Promise<NamedSnapshot> {
-  checkOptions('snapshot-switch', options, ['runDir']);
+export interface SwitchOptions extends RunDirectoryOption {
+  /** Do not keep the state before: what was written since the last snapshot is lost. */
+  discard?: boolean | undefined;
+}
+
+export interface SwitchedTo extends NamedSnapshot {
+  /** The snapshot of the state before; null: discarded, or another snapshot holds the same. */
+  kept: NamedSnapshot | null;
+}
+
+/** The disk goes back to a snapshot; the state before becomes a snapshot, too. Detached images only. */
+export async function switchToSnapshot(dir: string, key: string, options: SwitchOptions = {}): Promise<SwitchedTo> {
+  checkOptions('snapshot-switch', options, ['runDir', 'discard']);
+  const { discard, runDir } = options;
   const snapshot = findSnapshot(await readDescriptor(dir), key);
-  await whileDetached(dir, () => native.switchTo(dir, snapshot.id), { ...options, doing: 'going back to a snapshot' });
-  return { id: snapshot.id, name: snapshot.name || null };
+  const name = `before-switch-${new Date().toISOString()}`;
+  const keep = discard === true ? {} : { keepAs: name, description: `before going back to ${snapshot.name || snapshot.id}`.slice(0, 255) };
+  const id = await whileDetached(dir, () => native.switchTo(dir, snapshot.id, keep), { runDir, doing: 'going back to a snapshot' });
+  return { id: snapshot.id, name: snapshot.name || null, kept: id === null ? null : { id, name } };
 }
 
 export interface CheckImageOptions extends RunDirectoryOption {

@@ -3,7 +3,7 @@
 // Deleting needs none either; going back needs the container stopped and unmounted.
 
 import { type DeletedSnapshot, deleteSnapshot } from '../attach/jobs.js';
-import { type NamedSnapshot, switchToSnapshot, type TakenSnapshot } from '../attach/operations.js';
+import { type SwitchedTo, switchToSnapshot, type TakenSnapshot } from '../attach/operations.js';
 import { PloopError } from '../errors.js';
 import { listSnapshots, type Snapshot } from '../image/snapshots.js';
 import { requireContainer } from './place/locate.js';
@@ -28,12 +28,17 @@ export async function listContainerSnapshots(ctid: string, options: VzRootOption
   return listSnapshots(paths.imageDir);
 }
 
-/** `key`: id, unique prefix or name. What was written since the snapshot is lost. */
-export async function switchContainerToSnapshot(ctid: string, key: string, options: VzRootOptions = {}): Promise<NamedSnapshot> {
+export interface SwitchContainerOptions extends VzRootOptions {
+  /** Do not keep the state before. */
+  discard?: boolean | undefined;
+}
+
+/** `key`: id, unique prefix or name. The state before is kept as a snapshot. */
+export async function switchContainerToSnapshot(ctid: string, key: string, options: SwitchContainerOptions = {}): Promise<SwitchedTo> {
   const { paths } = await requireContainer(ctid, options);
   return withContainerLock(paths, 'vzctl snapshot-switch', async () => {
     await requireUnused(paths, 'going back to a snapshot needs it stopped');
-    return switchToSnapshot(paths.imageDir, key, { runDir: paths.roots.runDir });
+    return switchToSnapshot(paths.imageDir, key, { runDir: paths.roots.runDir, discard: options.discard });
   });
 }
 

@@ -50,7 +50,7 @@ export interface Binding {
   snapshot(dir: string, name: string | null, description: string | null): Promise<string>;
   clone(from: string, snapshot: string, to: string, label: string | null, copy: boolean): Promise<void>;
   newId(dir: string): Promise<string>;
-  switchTo(dir: string, snapshot: string): Promise<void>;
+  switchTo(dir: string, snapshot: string, keepAs: string, description: string): Promise<string>;
   deleteSnapshot(
     dir: string,
     snapshot: string,

@@ -96,7 +96,8 @@ export interface Native {
   /** A new image over the layers that the snapshot shows, sharing their files; `copy` where that can't be. */
   clone(from: string, snapshot: string, to: string, options?: { label?: string; copy?: boolean }): Promise<void>;
   newId(dir: string): Promise<string>;
-  switchTo(dir: string, snapshot: string): Promise<void>;
+  /** With `keepAs`, the state before is kept as a snapshot of that name; its id, null when there is one that holds the same. */
+  switchTo(dir: string, snapshot: string, options?: { keepAs?: string; description?: string }): Promise<string | null>;
   /** `rate`: bytes a second at most; 0 = no limit. */
   deleteSnapshot(dir: string, snapshot: string, options?: LongWork & { rate?: number }): Promise<void>;
   resize(dir: string, size: number): Promise<void>;
@@ -192,10 +193,11 @@ export const native: Native = {
     return translated(binding().newId(dir));
   },
 
-  async switchTo(dir, snapshot) {
+  async switchTo(dir, snapshot, { keepAs = '', description = '' } = {}) {
     checkPath('switchTo: dir', dir);
     checkText('switchTo: snapshot', snapshot);
-    await translated(binding().switchTo(dir, snapshot));
+    const kept = await translated(binding().switchTo(dir, snapshot, keepAs, description));
+    return kept === '' ? null : kept;
   },
 
   async deleteSnapshot(dir, snapshot, options = {}) {

@@ -22,8 +22,8 @@ describe('docs/json.md', () => {
   });
 
   it('is compared key by key and type by type', () => {
-    expect(differences('ploop snapshot-switch', { directory: '/a', snapshot: { id: 'x', name: null } })).toEqual([]);
-    expect(differences('ploop snapshot-switch', { directory: 1, snapshot: { id: 'x', extra: true } })).toEqual([
+    expect(differences('ploop snapshot-switch', { directory: '/a', snapshot: { id: 'x', name: null }, kept: null })).toEqual([]);
+    expect(differences('ploop snapshot-switch', { directory: 1, snapshot: { id: 'x', extra: true }, kept: null })).toEqual([
       'ploop snapshot-switch.directory: 1 is no string',
       'ploop snapshot-switch.snapshot.extra: is not documented',
       'ploop snapshot-switch.snapshot.name: is missing',

@@ -51,7 +51,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'mmdebstrap'))(
       expect(refused).toMatchObject({ status: 25, stderr: expect.stringContaining(`vzctl stop ${CTID}`) as string });
       await vz.vzctl('stop', CTID);
       expect(await vz.vzctl('status', CTID)).toBe(`CTID ${CTID} exist unmounted down`);
-      await vz.vzctl('snapshot-switch', CTID, '--id', 'before');
+      await vz.vzctl('snapshot-switch', CTID, '--id', 'before', '--discard');
       await vz.vzctl('start', CTID);
       expect(await treeSum(vz)).toBe(before);
 

@@ -80,7 +80,10 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an attached image', () => {
     expect((await read({}, 0, 12288)).toString()).toBe('a'.repeat(4096) + 'c'.repeat(4096) + 'a'.repeat(4096));
     expect((await read({ snapshot: 'before' }, 0, 8192)).toString()).toBe('a'.repeat(8192));
     expect((await read({}, 40 * MIB, 8192)).toString()).toBe('b'.repeat(8192));
-    expect((await ploop('snapshot-switch', dir, 'before')).status).toBe(0);
+    const kept = (await ploop('snapshot-switch', dir, 'before', '--json')).json<{ kept: { id: string } }>().kept;
+    expect((await read({ snapshot: kept.id }, 0, 12288)).toString()).toBe('a'.repeat(4096) + 'c'.repeat(4096) + 'a'.repeat(4096));
+    expect((await ploop('snapshot-delete', dir, kept.id)).status).toBe(0);
+    expect((await ploop('snapshot-switch', dir, 'before', '--discard', '--json')).json()).toMatchObject({ kept: null });
     expect((await read({}, 4096, 4096)).toString()).toBe('a'.repeat(4096));
     expect((await ploop('snapshot-delete', dir, 'before')).status).toBe(0);
     expect((await read({}, 4096, 4096)).toString()).toBe('a'.repeat(4096));

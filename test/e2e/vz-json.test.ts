@@ -31,7 +31,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('--
       await shapeOf(vz, 'restart', '--fast');
       await shapeOf(vz, 'stop');
       await shapeOf(vz, 'snapshot-switch', '--id', 'one');
-      expect(differences('vzctl snapshot-switch', await vz.json('snapshot-delete', '101', '--id', 'one'))).toEqual([]);
+      expect(differences('vzctl snapshot-delete', await vz.json('snapshot-delete', '101', '--id', 'one'))).toEqual([]);
       await shapeOf(vz, 'set', '--diskspace', '160M', '--description', 'larger');
       await shapeOf(vz, 'destroy');
     });

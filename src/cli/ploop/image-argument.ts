@@ -8,6 +8,16 @@ export const IMAGE_ARGUMENT: Argument = { name: 'dir', summary: 'the image: a di
 
 export const SNAPSHOT_ARGUMENT: Argument = { name: 'id', summary: 'id, unique id prefix or name of a snapshot', required: true };
 
+export const DISCARD_STATE_OPTION: Option = {
+  flags: '--discard',
+  summary: 'do not keep the state before: what was written since the last snapshot is lost',
+};
+
+/** What `snapshot-switch` says of the state before. */
+export function keptText(kept: { id: string; name: string | null } | null): string {
+  return kept === null ? '' : `; the state before is snapshot ${kept.id} (${kept.name ?? 'without a name'})`;
+}
+
 export const ON_FULL_OPTION: Option = {
   flags: '--on-full <what>',
   summary: "while the host's file system is full, writes wait for room or fail",

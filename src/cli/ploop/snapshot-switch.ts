@@ -3,23 +3,27 @@
 import { resolve } from 'node:path';
 
 import { switchToSnapshot } from '../../attach/operations.js';
-import type { Command, Context, ParsedArguments } from '../command.js';
-import { IMAGE_ARGUMENT, runDirOption, SNAPSHOT_ARGUMENT, word } from './image-argument.js';
+import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
+import { DISCARD_STATE_OPTION, IMAGE_ARGUMENT, keptText, runDirOption, SNAPSHOT_ARGUMENT, word } from './image-argument.js';
 
 export const snapshotSwitchCommand: Command = {
   name: 'snapshot-switch',
   summary: 'go back to a snapshot',
-  description: 'What was written since the last snapshot is lost; all snapshots stay. The image must be detached.',
+  description:
+    'The state before is kept as a snapshot, named after the time, unless a snapshot holds the same; all snapshots stay. ' +
+    'The image must be detached.',
   arguments: [IMAGE_ARGUMENT, SNAPSHOT_ARGUMENT],
+  options: [DISCARD_STATE_OPTION],
   examples: [['ploop snapshot-switch /vz/web before-upgrade', 'by name; an id or its first characters do as well']],
   run: switchTo,
 };
 
-async function switchTo(ctx: Context, args: ParsedArguments): Promise<void> {
+async function switchTo(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<void> {
   const dir = word(args, 'dir');
-  const snapshot = await switchToSnapshot(dir, word(args, 'id'), runDirOption(ctx));
+  const discard = options['discard'] === true;
+  const { kept, ...snapshot } = await switchToSnapshot(dir, word(args, 'id'), { ...runDirOption(ctx), discard });
   ctx.result(
-    { directory: resolve(dir), snapshot },
-    `${resolve(dir)} is at snapshot ${snapshot.id}${snapshot.name === null ? '' : ` (${snapshot.name})`}`,
+    { directory: resolve(dir), snapshot, kept },
+    `${resolve(dir)} is at snapshot ${snapshot.id}${snapshot.name === null ? '' : ` (${snapshot.name})`}${keptText(kept)}`,
   );
 }

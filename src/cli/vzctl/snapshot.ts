@@ -2,6 +2,7 @@
 // vzctl snapshot, snapshot-list, snapshot-switch, snapshot-delete.
 import { deleteContainerSnapshot, listContainerSnapshots, snapshotContainer, switchContainerToSnapshot } from '../../container/snapshot.js';
 import type { Snapshot } from '../../image/snapshots.js';
+import { DISCARD_STATE_OPTION, keptText } from '../ploop/image-argument.js';
 import { RATE_OPTION, renderDeleted } from '../ploop/snapshot-delete.js';
 import type { Command, Option } from '../command.js';
 import { table } from '../table.js';
@@ -48,15 +49,16 @@ function snapshotTable(snapshots: readonly Snapshot[]): string {
 
 export const snapshotSwitchCommand: Command = {
   name: 'snapshot-switch',
-  summary: 'go back to a snapshot; what was written since is lost',
-  description: 'The container must be stopped.',
+  summary: 'go back to a snapshot; the state before is kept as one',
+  description: 'The container must be stopped. The kept snapshot is named after the time; none is made when one holds the same.',
   arguments: [CTID],
-  options: [ID, VZ_ROOT],
+  options: [ID, DISCARD_STATE_OPTION, VZ_ROOT],
   examples: [['vzctl snapshot-switch 101 --id before-upgrade', 'by name']],
   async run(ctx, args, options) {
     const ctid = ctidOf(args);
-    const snapshot = await switchContainerToSnapshot(ctid, options['id'] as string, rootsOf(options));
-    ctx.result({ ctid, ...snapshot }, `Container ${ctid} is back at snapshot ${snapshot.id}`);
+    const discard = options['discard'] === true;
+    const snapshot = await switchContainerToSnapshot(ctid, options['id'] as string, { ...rootsOf(options), discard });
+    ctx.result({ ctid, ...snapshot }, `Container ${ctid} is back at snapshot ${snapshot.id}${keptText(snapshot.kept)}`);
   },
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Limits of a device: the buckets by a clock of our own, and the engine's queue. */
+/* Limits of a device: buckets by a clock of our own, the engine's queue. */
 #include "engine/limit.h"
 
 #include "requests.h"
@@ -8,7 +8,7 @@
 
 static char data[65536] __attribute__((aligned(4096)));
 
-/* How many requests of len bytes go in so many seconds, when some always wait. */
+/* How many requests of len bytes go in so many seconds, if some always wait. */
 static unsigned count(struct pl_limit *l, uint64_t len, unsigned seconds)
 {
 	uint64_t now = 77 * SECOND, end = now + seconds * SECOND, wait;

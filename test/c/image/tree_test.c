@@ -140,6 +140,32 @@ pl_test("switching goes back, and forth, and drops what was on top")
 	scene_fini(&sc);
 }
 
+pl_test("switching can keep what was on top as a snapshot")
+{
+	char kept[PL_ID_LEN + 1], again[PL_ID_LEN + 1];
+
+	require(begin() && scene_close(&sc) && scene_open(&sc, false));
+	is_int(pl_image_switch_keeping(sc.img, "four", "k", "", kept, &sc.err),
+	       -ENOENT);
+	is_int(pl_image_desc(sc.img)->n_snapshots, 2);
+	is_int(pl_image_switch_keeping(sc.img, "one", "k", "", kept, &sc.err),
+	       0);
+	is_int(pl_image_desc(sc.img)->n_snapshots, 3);
+	/* The new top holds what "one" does: nothing to keep. */
+	is_int(pl_image_switch_keeping(sc.img, "two", "l", "", again, &sc.err),
+	       0);
+	is_int(again[0], 0);
+	is_int(pl_image_desc(sc.img)->n_snapshots, 3);
+	is_int(scene_layer_files(&sc), 4);
+	pl_image_close(sc.img);
+	is_int(scene_check(&sc), 0);
+	require(scene_open(&sc, true));
+	ok(shows_two(sc.ch));
+	ok(snapshot_shows(kept, shows_top));
+	ok(snapshot_shows("one", shows_one));
+	scene_fini(&sc);
+}
+
 pl_test("deleting the newest snapshot merges it into the top")
 {
 	require(begin() && scene_close(&sc) && scene_open(&sc, false));
