@@ -23,8 +23,8 @@ import { ageFileSystem, fingerprints } from './aging.js';
 import { checkRows, startCommitter } from './committer.js';
 
 const MIB = 2 ** 20;
-/** Of which four end the worker, too: the fifth within ten seconds would make the keeper give up. */
-const KILLS = 24;
+/** Every sixth ends the worker, too; so at most 24: the fifth death within ten seconds would make the keeper give up. */
+const KILLS = Number(process.env.PLOOP_PACK_KILLS ?? 6);
 const UNIT_BYTES = 4 * MIB;
 /** On a busy machine; 40 s on an idle one. */
 const TIMEOUT_MS = 400_000;
