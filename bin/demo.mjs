@@ -94,7 +94,7 @@ async function mainJob() {
     return (await command('vzctl', 'status', CTID)).replace(`CTID ${CTID} `, '');
   });
   await step('vzctl snapshot-switch, start', async () => {
-    await command('vzctl', 'snapshot-switch', CTID, '--id', 'before');
+    await command('vzctl', 'snapshot-switch', CTID, '--id', 'before', '--discard');
     await command('vzctl', 'start', CTID);
     same(await exec(tree), before, 'sha256 of the tree after snapshot-switch');
     return `sha256 of the tree ${before.slice(0, 12)}… again: every byte is back`;
