@@ -5,11 +5,14 @@
 import { type DeletedSnapshot, deleteSnapshot } from '../attach/jobs.js';
 import { type SwitchedTo, switchToSnapshot, type TakenSnapshot } from '../attach/operations.js';
 import { PloopError } from '../errors.js';
-import { listSnapshots, type Snapshot } from '../image/snapshots.js';
+import { readDescriptor } from '../image/descriptor.js';
+import { findSnapshot, listSnapshots, type Snapshot } from '../image/snapshots.js';
 import { requireContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
 import type { ContainerPaths, VzRootOptions } from './place/roots.js';
+import { startContainer } from './start.js';
 import { isMounted, requireStopped } from './state.js';
+import { stopContainer } from './stop.js';
 import { snapshotContainerImage } from './storage.js';
 
 export interface SnapshotContainerOptions extends VzRootOptions {
@@ -31,10 +34,28 @@ export async function listContainerSnapshots(ctid: string, options: VzRootOption
 export interface SwitchContainerOptions extends VzRootOptions {
   /** Do not keep the state before. */
   discard?: boolean | undefined;
+  /** Stop a running container before, and start it afterwards. */
+  restart?: boolean | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /** `key`: id, unique prefix or name. The state before is kept as a snapshot. */
 export async function switchContainerToSnapshot(ctid: string, key: string, options: SwitchContainerOptions = {}): Promise<SwitchedTo> {
+  const { paths } = await requireContainer(ctid, options);
+  if (options.restart !== true) return switchStopped(ctid, key, options);
+  // Before anything is stopped.
+  findSnapshot(await readDescriptor(paths.imageDir), key);
+  const { vzRoot, signal } = options;
+  const { wasRunning } = await stopContainer(ctid, { vzRoot, signal });
+  try {
+    return await switchStopped(ctid, key, options);
+  } finally {
+    // Also after a switch that failed: then it is as before.
+    if (wasRunning) await startContainer(ctid, { vzRoot });
+  }
+}
+
+async function switchStopped(ctid: string, key: string, options: SwitchContainerOptions): Promise<SwitchedTo> {
   const { paths } = await requireContainer(ctid, options);
   return withContainerLock(paths, 'vzctl snapshot-switch', async () => {
     await requireUnused(paths, 'going back to a snapshot needs it stopped');

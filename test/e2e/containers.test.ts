@@ -101,6 +101,11 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
       await vz.vzctl('snapshot-switch', '101', '--id', 'first');
       await vz.vzctl('start', '101');
       expect(await vz.vzctl('exec', '101', 'cat', '/root/file')).toBe('one');
+      await vz.vzctl('exec', '101', 'echo three > /root/file');
+      expect(await vz.command('vzctl', ['snapshot-switch', '101', '--id', 'nothing', '--restart'])).toMatchObject(failure(8, 'nothing'));
+      expect(await vz.vzctl('exec', '101', 'cat', '/root/file')).toBe('three');
+      await vz.vzctl('snapshot-switch', '101', '--id', 'first', '--restart');
+      expect(await vz.vzctl('exec', '101', 'cat', '/root/file')).toBe('one');
     });
   });
 

@@ -50,14 +50,20 @@ function snapshotTable(snapshots: readonly Snapshot[]): string {
 export const snapshotSwitchCommand: Command = {
   name: 'snapshot-switch',
   summary: 'go back to a snapshot; the state before is kept as one',
-  description: 'The container must be stopped. The kept snapshot is named after the time; none is made when one holds the same.',
+  description:
+    'The container must be stopped, or is stopped and started again with --restart. The kept snapshot is named after the time; none is made when one holds the same.',
   arguments: [CTID],
-  options: [ID, DISCARD_STATE_OPTION, VZ_ROOT],
+  options: [ID, DISCARD_STATE_OPTION, { flags: '--restart', summary: 'stop a running container before, and start it afterwards' }, VZ_ROOT],
   examples: [['vzctl snapshot-switch 101 --id before-upgrade', 'by name']],
   async run(ctx, args, options) {
     const ctid = ctidOf(args);
     const discard = options['discard'] === true;
-    const snapshot = await switchContainerToSnapshot(ctid, options['id'] as string, { ...rootsOf(options), discard });
+    const snapshot = await switchContainerToSnapshot(ctid, options['id'] as string, {
+      ...rootsOf(options),
+      discard,
+      restart: options['restart'] === true,
+      signal: ctx.signal,
+    });
     ctx.result({ ctid, ...snapshot }, `Container ${ctid} is back at snapshot ${snapshot.id}${keptText(snapshot.kept)}`);
   },
 };
