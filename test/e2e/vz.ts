@@ -13,6 +13,7 @@ import { listContainers } from '../../src/container/list.js';
 import { stopContainer } from '../../src/container/stop.js';
 import { unmountAndDetach } from '../../src/filesystem/image/detach.js';
 import { run } from '../../src/exec/run.js';
+import { readersAgree } from '../helpers/agreement.js';
 import { endPloopd } from '../helpers/end-ploopd.js';
 
 export interface Outcome {
@@ -72,7 +73,7 @@ export async function withVz<T>(work: (vz: Vz) => Promise<T>): Promise<T> {
   } finally {
     const failures = await endEverything({ runDir, vzRoot });
     // What could not be ended can still be ended by hand, as long as its files are there.
-    if (failures === 0) await rm(directory, { recursive: true, force: true });
+    if (failures === 0) await readersAgree(vzRoot).finally(() => rm(directory, { recursive: true, force: true }));
     else process.stderr.write(`cleaning up: ${directory} is left\n`);
   }
 }

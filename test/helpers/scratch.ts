@@ -11,6 +11,7 @@ import { connectControl } from '../../src/attach/connect.js';
 import { mountPointsOf } from '../../src/attach/mounts.js';
 import { detachAttachment } from '../../src/attach/ploopd.js';
 import { run } from '../../src/exec/run.js';
+import { readersAgree } from './agreement.js';
 import { endPloopd } from './end-ploopd.js';
 
 export interface Scratch {
@@ -32,7 +33,7 @@ export async function makeScratch(): Promise<Scratch> {
     if (before === undefined) delete process.env.PLOOP_RUN_DIR;
     else process.env.PLOOP_RUN_DIR = before;
     await detachAll(runDir);
-    await rm(directory, { recursive: true, force: true });
+    await readersAgree(directory).finally(() => rm(directory, { recursive: true, force: true }));
   };
   return { directory, runDir, path: (name) => join(directory, name), clean };
 }

@@ -20,10 +20,11 @@ export class PlainReader {
   /** From the base up. */
   readonly layers: readonly Layer[];
 
-  /** `snapshot`: its name; absent = the top. */
+  /** `snapshot`: its id or name; absent = the top. */
   constructor(directory: string, snapshot?: string) {
     const descriptor = readDescriptor(directory);
-    const shown = descriptor.snapshots.find(({ name, hidden }) => name === snapshot && !hidden);
+    const isIt = (key: string | null): boolean => key !== null && key === snapshot;
+    const shown = descriptor.snapshots.find(({ id, name, hidden }) => (isIt(id) || isIt(name)) && !hidden);
     if (snapshot !== undefined && shown === undefined) throw new Rejected(`no snapshot ${snapshot}`);
     const ids = chainOf(descriptor.layers, shown?.layer ?? descriptor.top);
     if (ids.length > 1000) throw new Rejected('more than 1000 layers');
