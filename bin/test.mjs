@@ -1,23 +1,38 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
-// `npm test`: C tests under the sanitizers, then vitest (unit, then end-to-end), then what was left behind and the kernel log.
+// `npm test`: C tests under the sanitizers, then vitest (unit, then end-to-end with the guest kernel beside it), then what was left
+// behind and the kernel log.
 //
-//   npm test -- [c] [unit] [e2e]   only these; default all three
+//   npm test -- [c] [unit] [e2e] [guest]   only these; default all
 //
 // Writes build/test-summary.json and ends with the line `N passed, N failed[, N skipped]`; exit status 0 only when something
 // ran and nothing failed. All temporary files live in one directory, which has to be free of mounts, loop devices and
 // processes at the end.
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const PARTS = ['c', 'unit', 'e2e'];
+const PARTS = ['c', 'unit', 'e2e', 'guest'];
 /** What the kernel says when it has caught a defect of its own, or a ploopd at a system call that is not on its list; tests that kill a daemon make file systems complain rightly. */
 const KERNEL_ALARM = /\bBUG: |\bWARNING: |\bOops: |general protection fault|blocked for more than|soft lockup|type=1326 .*comm="ploopd-/;
 
 /** A part that takes longer hangs; what it has not reported by then counts as one failure. */
 const PART_LIMIT_MS = 25 * 60_000;
+
+const GUEST_TESTS = 'test/e2e/guest-';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const chosen = process.argv.slice(2);
@@ -68,17 +83,15 @@ function runC() {
   return counts;
 }
 
-function runVitest(project) {
-  const report = join(root, `build/vitest-${project}.json`);
+/** The vitest run of a part: what it takes, and where it reports. */
+function vitest(part, ...filters) {
+  const report = join(root, `build/vitest-${part}.json`);
   rmSync(report, { force: true });
-  const done = run(join(root, 'node_modules/.bin/vitest'), [
-    'run',
-    '--project',
-    project,
-    '--reporter=default',
-    '--reporter=json',
-    `--outputFile.json=${report}`,
-  ]);
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+  return { program: join(root, 'node_modules/.bin/vitest'), args: ['run', ...filters, ...reporters], report };
+}
+
+function countVitest(report, exitStatus) {
   const counts = none();
   if (existsSync(report)) {
     const { testResults } = JSON.parse(readFileSync(report, 'utf8'));
@@ -87,8 +100,28 @@ function runVitest(project) {
       if (status === 'failed' && !assertionResults.some((result) => result.status === 'failed')) counts.failed++;
     }
   }
-  if (done.status !== 0 && counts.failed === 0) counts.failed = 1;
+  if (exitStatus !== 0 && counts.failed === 0) counts.failed = 1;
   return counts;
+}
+
+function runVitest(part, ...filters) {
+  const { program, args, report } = vitest(part, ...filters);
+  return countVitest(report, run(program, args).status);
+}
+
+/** The guest kernel spends most of its time waiting for one core, so it goes beside other tests; its output is shown at the end. */
+function startGuest() {
+  const { program, args, report } = vitest('guest', '--project', 'e2e', GUEST_TESTS);
+  const log = join(root, 'build/vitest-guest.log');
+  const out = openSync(log, 'w');
+  const child = spawn(program, args, { cwd: root, stdio: ['ignore', out, out], env, timeout: PART_LIMIT_MS });
+  closeSync(out);
+  const ended = once(child, 'exit');
+  return async () => {
+    const [status] = await ended;
+    process.stdout.write(readFileSync(log, 'utf8'));
+    return countVitest(report, status);
+  };
 }
 
 function kernelLog() {
@@ -131,8 +164,10 @@ mkdirSync(join(root, 'build'), { recursive: true });
 const logBefore = kernelLog();
 const results = {};
 if (parts.includes('c')) results['C (ASan, UBSan)'] = runC();
-if (parts.includes('unit')) results['TypeScript unit'] = runVitest('unit');
-if (parts.includes('e2e')) results['end-to-end'] = runVitest('e2e');
+if (parts.includes('unit')) results['TypeScript unit'] = runVitest('unit', '--project', 'unit');
+const guest = parts.includes('guest') ? startGuest() : undefined;
+if (parts.includes('e2e')) results['end-to-end'] = runVitest('e2e', '--project', 'e2e', '--exclude', `${GUEST_TESTS}*`);
+if (guest !== undefined) results['in a guest kernel'] = await guest();
 
 const left = leftBehind();
 const logNow = kernelLog();
