@@ -1,28 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Growing, with and without moving the directory. */
-#include "edit.h"
-#include "stack.h"
+#include "entries.h"
 
 #define TIB (1024ull * GIB)
-
-static struct stack s;
-
-static bool set(uint64_t cno, uint64_t owned)
-{
-	uint64_t where;
-
-	return pl_layer_map(s.ly[0], cno, &where) == 0 &&
-	       pl_layer_set(s.ly[0], cno, (struct pl_entry){ where, owned },
-			    false) == 0;
-}
-
-static uint64_t owned(uint64_t cno)
-{
-	struct pl_entry e = { 0 };
-
-	is_int(pl_layer_entry(s.ly[0], cno, &e), 0);
-	return e.owned;
-}
 
 static bool grow(uint64_t size)
 {

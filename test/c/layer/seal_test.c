@@ -1,36 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sealing, and what may be done with a sealed layer. */
-#include "edit.h"
-#include "stack.h"
-
-static struct stack s;
-
-static bool set(uint64_t cno, uint64_t owned)
-{
-	uint64_t where;
-
-	return pl_layer_map(s.ly[0], cno, &where) == 0 &&
-	       pl_layer_set(s.ly[0], cno, (struct pl_entry){ where, owned },
-			    false) == 0;
-}
-
-static uint64_t owned(uint64_t cno)
-{
-	struct pl_entry e = { 0 };
-
-	is_int(pl_layer_entry(s.ly[0], cno, &e), 0);
-	return e.owned;
-}
-
-static struct pl_header header(void)
-{
-	struct pl_store *st = stack_file(&s, 0, 0);
-	struct pl_header hdr = { .sequence = 0 };
-
-	edit_header_read(st, &hdr);
-	pl_store_close(st);
-	return hdr;
-}
+#include "entries.h"
 
 static bool sealed(void)
 {

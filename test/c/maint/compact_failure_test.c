@@ -1,49 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Compactions that fail half-way. */
-#include "disk.h"
-#include "maint/maint.h"
+#include "spread.h"
 
-static struct stack s;
-static struct pl_chain *ch;
-static struct pl_compact_stats stats;
 static char zeros[64 * 4096];
-
-/* `n` clusters on a disk of 100 GiB, spread over many map pages. */
-static bool spread(uint64_t n, uint64_t step)
-{
-	if (!stack_init(&s, 4096) || !stack_add(&s, 100 * GIB) ||
-	    !(ch = stack_chain(&s)))
-		return false;
-	for (uint64_t i = 0; i < n; i++)
-		if (put(ch, i * step * 64, 64, 'a' + (int)(i % 20)) < 0)
-			return false;
-	return pl_layer_checkpoint(pl_chain_top(ch)) == 0;
-}
-
-/* Every cluster but each `keep`th is gone. */
-static bool shows(uint64_t n, uint64_t step, uint64_t keep)
-{
-	for (uint64_t i = 0; i < n; i++)
-		if (!holds(ch, i * step * 64, 64,
-			   i % keep ? 0 : 'a' + (int)(i % 20)))
-			return false;
-	return true;
-}
-
-static bool discard(uint64_t n, uint64_t step, uint64_t keep)
-{
-	for (uint64_t i = 0; i < n; i++)
-		if (i % keep &&
-		    pl_chain_discard(ch, 64 * 4096, i * step * 64 * 4096) < 0)
-			return false;
-	return true;
-}
-
-static void finish(void)
-{
-	pl_chain_abandon(ch);
-	stack_fini(&s);
-}
 
 /* Takes every free host cluster: it must read as zeros (FMT-073). */
 static bool free_ones_are_zeros(void)
