@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/crc32c.h"
+#include "base/zero.h"
 #include "format/format.h"
 #include "format/le.h"
 
@@ -74,13 +75,6 @@ uint32_t pl_dir_page_crc(const void *page)
 	return get32(page, DIR_CRC);
 }
 
-static bool all_zero(const void *page)
-{
-	const char *p = page;
-
-	return p[0] == 0 && memcmp(p, p + 1, PL_PAGE - 1) == 0;
-}
-
 enum pl_dir_page_state pl_dir_page_decode(const void *page, uint64_t dpno,
 					  struct pl_dir_entry *entries)
 {
@@ -88,7 +82,7 @@ enum pl_dir_page_state pl_dir_page_decode(const void *page, uint64_t dpno,
 		entries[i].location = get64(page, (size_t)i * 16);
 		entries[i].crc = get32(page, (size_t)i * 16 + 8);
 	}
-	if (all_zero(page))
+	if (pl_is_zero(page, PL_PAGE))
 		return PL_DIR_PAGE_EMPTY;
 	if (get32(page, DIR_CRC) != dir_crc(page) ||
 	    get32(page, DIR_MAGIC_OFF) != DIR_MAGIC ||

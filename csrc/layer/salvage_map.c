@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
+#include "base/zero.h"
 #include "layer/salvage.h"
 
 #define COPY_ALIGN 4096u
@@ -367,11 +368,6 @@ int salvage_map(struct pl_layer *ly)
 
 /* ---- twins ---- */
 
-static bool is_zero(const char *p, uint64_t len)
-{
-	return p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
-}
-
 static int copy_cluster(struct pl_layer *ly, uint64_t from, uint64_t to,
 			uint64_t owned, char *buf)
 {
@@ -379,7 +375,7 @@ static int copy_cluster(struct pl_layer *ly, uint64_t from, uint64_t to,
 	int rc = pl_store_read(ly->st, buf, cs, from * cs, 0);
 
 	for (unsigned b = 0; b < PL_CLUSTER_BLOCKS && rc == 0; b++)
-		if (owned >> b & 1 && !is_zero(buf + b * bs, bs))
+		if (owned >> b & 1 && !pl_is_zero(buf + b * bs, bs))
 			rc = pl_store_write(ly->st, buf + b * bs, bs,
 					    to * cs + b * bs, 0);
 	return rc;

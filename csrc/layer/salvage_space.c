@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/zero.h"
 #include "layer/salvage.h"
 
 #define LOOK 65536u /* bytes read at once */
@@ -41,11 +42,6 @@ static bool owned(const struct look *l, uint64_t cluster, uint64_t block)
 	return cluster < sv->limit && sv->owned[cluster] >> block & 1;
 }
 
-static bool is_zero(const char *p, uint64_t len)
-{
-	return p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
-}
-
 static int look_at(struct look *l, uint64_t off, uint64_t end)
 {
 	int rc = 0;
@@ -53,7 +49,7 @@ static int look_at(struct look *l, uint64_t off, uint64_t end)
 	for (uint64_t len; off < end && rc == 0; off += len) {
 		len = end - off < LOOK ? end - off : LOOK;
 		rc = pl_store_read(l->ly->st, l->buf, len, off, PL_IO_META);
-		if (rc < 0 || is_zero(l->buf, len))
+		if (rc < 0 || pl_is_zero(l->buf, len))
 			continue;
 		if (!l->bytes)
 			l->first = off;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/zero.h"
 #include "chain/chain.h"
 
 struct diff {
@@ -101,11 +102,6 @@ static int read_blocks(const struct diff *d, struct pl_chain *ch, char *buf,
 	return have ? pl_chain_read(ch, buf, have, off) : 0;
 }
 
-static bool is_zero(const char *p, uint64_t len)
-{
-	return p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
-}
-
 static unsigned run_of(uint64_t mask, unsigned b)
 {
 	uint64_t rest = ~(mask >> b);
@@ -136,7 +132,7 @@ static int compare(const struct diff *d, uint64_t cno, uint64_t *changed,
 			left &= ~bit;
 			if (memcmp(p, d->then + i * d->bs, d->bs) == 0)
 				*changed &= ~bit;
-			else if (is_zero(p, d->bs))
+			else if (pl_is_zero(p, d->bs))
 				*zero |= bit;
 		}
 	}

@@ -14,12 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/zero.h"
 #include "maint/merge_int.h"
-
-static bool is_zero(const char *p, uint64_t len)
-{
-	return p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
-}
 
 static int share(struct merge *m, uint64_t to_off, uint64_t from_off,
 		 uint64_t len)
@@ -50,7 +46,7 @@ static int copy_run(struct merge *m, uint64_t from, uint64_t to, unsigned b,
 			   from * m->cs + in, 0);
 	if (rc < 0)
 		return rc;
-	if (is_zero(m->buf, len))
+	if (pl_is_zero(m->buf, len))
 		return pl_store_punch(st, to * m->cs + in, len);
 	return pl_store_write(st, m->buf, len, to * m->cs + in, 0);
 }

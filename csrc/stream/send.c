@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/zero.h"
 #include "chain/chain.h"
 #include "image/diff.h"
 #include "stream/manifest.h"
@@ -323,11 +324,6 @@ static int add_zeros(struct send *s, uint64_t off, uint64_t len,
 	return *pl_diff_from(s->diff) ? add_extent(s, off, len, true, err) : 0;
 }
 
-static bool is_zero(const char *p, uint64_t len)
-{
-	return p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
-}
-
 /* What was read, run by run of data or zeros. */
 static int add_read(struct send *s, uint64_t off, const char *p, uint64_t len,
 		    struct pl_err *err)
@@ -336,9 +332,9 @@ static int add_read(struct send *s, uint64_t off, const char *p, uint64_t len,
 	int rc = 0;
 
 	for (; len && rc == 0; p += n, off += n, len -= n) {
-		bool zero = is_zero(p, bs);
+		bool zero = pl_is_zero(p, bs);
 
-		for (n = bs; n < len && is_zero(p + n, bs) == zero; n += bs)
+		for (n = bs; n < len && pl_is_zero(p + n, bs) == zero; n += bs)
 			;
 		rc = zero ? add_zeros(s, off, n, err) :
 			    add_data(s, off, p, n, err);
