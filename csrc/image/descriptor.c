@@ -425,22 +425,10 @@ static char *encode(const struct pl_image_desc *desc)
 
 static int write_text(struct pl_dir *dir, const char *text, struct pl_err *err)
 {
-	struct pl_store *st;
-	int rc;
+	int rc = pl_dir_replace(dir, DESCRIPTOR, DESCRIPTOR_NEW, text, err);
 
-	dir->ops->unlink(dir, DESCRIPTOR_NEW);
-	rc = dir->ops->open(dir, DESCRIPTOR_NEW, PL_OPEN_WRITE | PL_OPEN_CREATE,
-			    &st, err);
 	if (rc < 0)
 		return rc;
-	rc = pl_store_write(st, text, strlen(text), 0, PL_IO_META);
-	if (rc == 0)
-		rc = pl_store_sync(st);
-	pl_store_close(st);
-	if (rc == 0)
-		rc = dir->ops->rename(dir, DESCRIPTOR_NEW, DESCRIPTOR);
-	if (rc < 0)
-		return pl_err_sys(err, rc, "%s/" DESCRIPTOR, dir->path);
 	rc = dir->ops->sync(dir, "");
 	if (rc < 0) {
 		pl_err_sys(err, rc,

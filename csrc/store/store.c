@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #include "base/co.h"
 
@@ -142,6 +143,26 @@ void pl_store_close(struct pl_store *st)
 {
 	if (st)
 		st->ops->close(st);
+}
+
+int pl_dir_replace(struct pl_dir *dir, const char *name, const char *fresh,
+		   const char *text, struct pl_err *err)
+{
+	struct pl_store *st;
+	int rc;
+
+	dir->ops->unlink(dir, fresh);
+	rc = dir->ops->open(dir, fresh, PL_OPEN_WRITE | PL_OPEN_CREATE, &st,
+			    err);
+	if (rc < 0)
+		return rc;
+	rc = pl_store_write(st, text, strlen(text), 0, PL_IO_META);
+	if (rc == 0)
+		rc = pl_store_sync(st);
+	pl_store_close(st);
+	if (rc == 0)
+		rc = dir->ops->rename(dir, fresh, name);
+	return rc < 0 ? pl_err_sys(err, rc, "%s/%s", dir->path, name) : 0;
 }
 
 void pl_dir_close(struct pl_dir *dir)

@@ -170,6 +170,13 @@ void pl_dir_set_loop(struct pl_dir *dir, struct pl_loop *loop);
  */
 int pl_dir_lock_fd(const struct pl_dir *dir);
 /*
+ * Makes `name` a file that holds text: written and durable as `fresh` (what is
+ * left under that name is removed) before it is renamed. The rename is durable
+ * only after dir->ops->sync(dir, "").
+ */
+int pl_dir_replace(struct pl_dir *dir, const char *name, const char *fresh,
+		   const char *text, struct pl_err *err);
+/*
  * In memory, for tests. yield_seed != 0: inside a coroutine, operations take
  * effect at once but complete after pseudo-random turns.
  */

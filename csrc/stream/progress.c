@@ -60,22 +60,11 @@ static char *encode(const struct progress *p)
 
 static int write_file(struct pl_dir *dir, const char *text, struct pl_err *err)
 {
-	struct pl_store *st;
-	int rc;
+	int rc = pl_dir_replace(dir, PROGRESS_FILE, PROGRESS_NEW, text, err);
 
-	dir->ops->unlink(dir, PROGRESS_NEW);
-	rc = dir->ops->open(dir, PROGRESS_NEW, PL_OPEN_WRITE | PL_OPEN_CREATE,
-			    &st, err);
 	if (rc < 0)
 		return rc;
-	rc = pl_store_write(st, text, strlen(text), 0, PL_IO_META);
-	if (rc == 0)
-		rc = pl_store_sync(st);
-	pl_store_close(st);
-	if (rc == 0)
-		rc = dir->ops->rename(dir, PROGRESS_NEW, PROGRESS_FILE);
-	if (rc == 0)
-		rc = dir->ops->sync(dir, "");
+	rc = dir->ops->sync(dir, "");
 	return rc < 0 ? pl_err_sys(err, rc, "%s/" PROGRESS_FILE, dir->path) : 0;
 }
 
