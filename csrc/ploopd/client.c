@@ -42,30 +42,15 @@ int pl_client_connect(const char *folder, unsigned timeout_ms)
 
 static bool send_line(int fd, const char *request, const int *fds)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int) * PL_CLIENT_FDS)];
-	} control = { .buf = { 0 } };
+	union pl_fds_control control;
 	struct iovec iov[2] = {
 		{ (void *)(uintptr_t)request, strlen(request) },
 		{ (void *)(uintptr_t) "\n", 1 },
 	};
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
-	size_t n = 0, bytes;
 
-	while (fds && n < PL_CLIENT_FDS && fds[n] >= 0)
-		n++;
-	bytes = n * sizeof(int);
-	if (n) {
-		struct cmsghdr *c = &control.align;
-
-		msg.msg_control = control.buf;
-		msg.msg_controllen = CMSG_SPACE(bytes);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(bytes);
-		memcpy(CMSG_DATA(c), fds, bytes);
-	}
+	if (fds)
+		pl_fds_pack(&msg, &control, fds);
 	/* A request is far smaller than a socket's buffer. */
 	return sendmsg(fd, &msg, MSG_NOSIGNAL) ==
 	       (ssize_t)(iov[0].iov_len + iov[1].iov_len);

@@ -5,13 +5,11 @@
 
 #include <jansson.h>
 
-#define PL_CLIENT_FDS 2u /* descriptors that go with a request */
-
 /* A connection whose answers must come in time; or -errno. */
 int pl_client_connect(const char *folder, unsigned timeout_ms);
 
 /* Sends one request (a line without its newline) and takes one answer, NULL
- * when none came. fds may be NULL; -1 = none. */
+ * when none came. fds: PL_FDS_SENT of them, -1 = none; may be NULL. */
 json_t *pl_client_ask(int fd, const char *request, const int *fds);
 
 /* Connects, asks, closes; the "result" of the answer, NULL when there is none.

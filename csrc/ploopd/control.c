@@ -88,23 +88,18 @@ static void close_fds(int fd[PL_CONTROL_FDS])
 
 static void take_fds(struct pl_control_client *c, struct msghdr *msg)
 {
-	struct cmsghdr *h = CMSG_FIRSTHDR(msg);
-	size_t n;
+	int fds[PL_CONTROL_FDS];
 
-	if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+	if (!pl_fds_unpack(msg, fds))
 		return;
 	close_fds(c->fd_in);
-	n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	memcpy(c->fd_in, CMSG_DATA(h), n * sizeof(int));
+	memcpy(c->fd_in, fds, sizeof(fds));
 }
 
 /* As recv(); descriptors beyond PL_CONTROL_FDS are closed by the kernel. */
 static ssize_t receive(struct pl_control_client *c, char *buf, size_t size)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int) * PL_CONTROL_FDS)];
-	} control;
+	union pl_fds_control control;
 	struct iovec iov = { buf, size };
 	struct msghdr msg = { .msg_iov = &iov,
 			      .msg_iovlen = 1,

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "ploopd/fds.h"
 
 struct pl_loop;
 struct pl_control;
@@ -22,7 +23,7 @@ struct pl_control_client;
 #define PL_CONTROL_LINE_MAX (64u << 10) /* bytes of a request */
 #define PL_CONTROL_CLIENTS 64u
 #define PL_CONTROL_CALLS 16u /* of one client at a time */
-#define PL_CONTROL_FDS 2u /* descriptors that come with a request */
+#define PL_CONTROL_FDS PL_FDS_SENT /* descriptors that come with a request */
 #define PL_CONTROL_UNSENT (4u << 20) /* bytes a client may leave unread */
 
 struct pl_call {

@@ -6,6 +6,9 @@
 #ifndef PLOOP_PLOOPD_FDS_H
 #define PLOOP_PLOOPD_FDS_H
 
+#include <stdbool.h>
+#include <sys/socket.h>
+
 #include "base/err.h"
 
 enum pl_fd {
@@ -30,6 +33,25 @@ enum pl_fd {
 /* In a fresh child: puts from[i] at PL_FD_FUSE + i, closes everything else
  * above stderr. -errno when a number can't be had. */
 int pl_fds_install(const int from[PL_FD_COUNT]);
+
+/* ---- descriptors that go with a message on a unix socket ---- */
+
+#define PL_FDS_SENT 2u /* at most */
+
+union pl_fds_control {
+	struct cmsghdr align;
+	char buf[CMSG_SPACE(sizeof(int) * PL_FDS_SENT)];
+};
+
+/* They go with msg, duplicated, up to the first that is -1. */
+void pl_fds_pack(struct msghdr *msg, union pl_fds_control *control,
+		 const int fds[PL_FDS_SENT]);
+
+/*
+ * What came with msg, -1 for what did not; the caller's from now on. False, and
+ * fds untouched: nothing came.
+ */
+bool pl_fds_unpack(struct msghdr *msg, int fds[PL_FDS_SENT]);
 
 /* A memfd of `size` zero bytes, close-on-exec. */
 int pl_fds_memory(const char *name, unsigned long size, struct pl_err *err);

@@ -31,7 +31,7 @@ struct offer {
 	const char *name, *description, *path, *listen, *tls, *run_dir;
 	unsigned long idle_ms;
 	bool read_only, verify_peer, insecure_plain;
-	int fds[PL_CLIENT_FDS]; /* for the worker */
+	int fds[PL_FDS_SENT]; /* for the worker */
 };
 
 /* ---- TLS ---- */

@@ -37,33 +37,15 @@ int pl_vault_new(int *ret_in, int *ret_out)
 	return 0;
 }
 
-union control {
-	struct cmsghdr align;
-	char buf[CMSG_SPACE(sizeof(int) * PL_VAULT_FDS)];
-};
-
 static int put(int in, const struct message *m, const int fds[PL_VAULT_FDS])
 {
-	union control control = { .buf = { 0 } };
+	union pl_fds_control control;
 	struct iovec iov = { (void *)(uintptr_t)m,
 			     offsetof(struct message, text) + strlen(m->text) +
 				     1 };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	size_t n = 0, bytes;
 
-	while (n < PL_VAULT_FDS && fds[n] >= 0)
-		n++;
-	bytes = n * sizeof(int);
-	if (n) {
-		struct cmsghdr *c = &control.align;
-
-		msg.msg_control = control.buf;
-		msg.msg_controllen = CMSG_SPACE(bytes);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(bytes);
-		memcpy(CMSG_DATA(c), fds, bytes);
-	}
+	pl_fds_pack(&msg, &control, fds);
 	return sendmsg(in, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
@@ -87,13 +69,12 @@ int pl_vault_put(int in, const char *key, const char *text,
 /* The first message; it stays. 0 or -errno, -EAGAIN: the vault is empty. */
 static int look(int out, struct message *m, int fds[PL_VAULT_FDS])
 {
-	union control control;
+	union pl_fds_control control;
 	struct iovec iov = { m, sizeof(*m) };
 	struct msghdr msg = { .msg_iov = &iov,
 			      .msg_iovlen = 1,
 			      .msg_control = control.buf,
 			      .msg_controllen = sizeof(control.buf) };
-	struct cmsghdr *c;
 	ssize_t n;
 
 	memset(m, 0, sizeof(*m));
@@ -103,9 +84,7 @@ static int look(int out, struct message *m, int fds[PL_VAULT_FDS])
 	if (n <= 0)
 		return n < 0 ? -errno : -EAGAIN;
 	m->key[KEY_MAX - 1] = m->text[PL_VAULT_TEXT - 1] = '\0';
-	c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_type == SCM_RIGHTS)
-		memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+	pl_fds_unpack(&msg, fds);
 	return 0;
 }
 

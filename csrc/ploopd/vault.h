@@ -13,8 +13,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "ploopd/fds.h"
+
 #define PL_VAULT_TEXT 8192u /* bytes, with the NUL */
-#define PL_VAULT_FDS 2u /* of one item; -1 = none */
+#define PL_VAULT_FDS PL_FDS_SENT /* of one item; -1 = none */
 
 /* in, out: close-on-exec, non-blocking. 0 or -errno. */
 int pl_vault_new(int *ret_in, int *ret_out);
