@@ -46,14 +46,20 @@ static const uint8_t registrations[] = {
 #define REGISTRATIONS (sizeof(registrations) / sizeof(registrations[0]))
 
 /* The ring was made disabled for this. A kernel that can't goes on without. */
-static int restrict_ring(struct io_uring *ring)
+static int restrict_ring(struct io_uring *ring, bool commands)
 {
-	struct io_uring_restriction r[OPERATIONS + REGISTRATIONS + 1] = { 0 };
+	struct io_uring_restriction r[OPERATIONS + REGISTRATIONS + 2] = { 0 };
 	unsigned n = 0;
 
 	for (size_t i = 0; i < OPERATIONS; i++, n++) {
 		r[n].opcode = IORING_RESTRICTION_SQE_OP;
 		r[n].sqe_op = operations[i];
+	}
+	/* Not where it is not needed: a kernel that does not know an operation
+	 * takes none of the restrictions. */
+	if (commands) {
+		r[n].opcode = IORING_RESTRICTION_SQE_OP;
+		r[n++].sqe_op = IORING_OP_URING_CMD;
 	}
 	for (size_t i = 0; i < REGISTRATIONS; i++, n++) {
 		r[n].opcode = IORING_RESTRICTION_REGISTER_OP;
@@ -68,7 +74,8 @@ static int restrict_ring(struct io_uring *ring)
 				 IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
-static int make_ring(struct io_uring *ring, unsigned entries, unsigned flags)
+static int make_ring(struct io_uring *ring, unsigned entries, unsigned flags,
+		     bool commands)
 {
 	int rc = io_uring_queue_init(entries, ring,
 				     flags | IORING_SETUP_R_DISABLED);
@@ -76,11 +83,12 @@ static int make_ring(struct io_uring *ring, unsigned entries, unsigned flags)
 	if (rc == -EINVAL)
 		return io_uring_queue_init(entries, ring, flags);
 	if (rc == 0)
-		rc = restrict_ring(ring);
+		rc = restrict_ring(ring, commands);
 	return rc;
 }
 
-int pl_loop_new(struct pl_loop **ret, unsigned entries, struct pl_err *err)
+static int new_loop(struct pl_loop **ret, unsigned entries, bool commands,
+		    struct pl_err *err)
 {
 	static const unsigned flags[] = {
 		IORING_SETUP_CLAMP | IORING_SETUP_SINGLE_ISSUER |
@@ -94,7 +102,7 @@ int pl_loop_new(struct pl_loop **ret, unsigned entries, struct pl_err *err)
 	if (!loop)
 		return pl_err_sys(err, -ENOMEM, "event loop");
 	for (size_t i = 0; i < 3 && rc == -EINVAL; i++)
-		rc = make_ring(&loop->ring, entries, flags[i]);
+		rc = make_ring(&loop->ring, entries, flags[i], commands);
 	if (rc < 0) {
 		free(loop);
 		return pl_err_sys(err, rc, "io_uring is not available");
@@ -102,6 +110,17 @@ int pl_loop_new(struct pl_loop **ret, unsigned entries, struct pl_err *err)
 	io_uring_ring_dontfork(&loop->ring);
 	*ret = loop;
 	return 0;
+}
+
+int pl_loop_new(struct pl_loop **ret, unsigned entries, struct pl_err *err)
+{
+	return new_loop(ret, entries, false, err);
+}
+
+int pl_loop_new_commands(struct pl_loop **ret, unsigned entries,
+			 struct pl_err *err)
+{
+	return new_loop(ret, entries, true, err);
 }
 
 void pl_loop_free(struct pl_loop *loop)

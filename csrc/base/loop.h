@@ -29,6 +29,9 @@ struct pl_ev {
 };
 
 int pl_loop_new(struct pl_loop **ret, unsigned entries, struct pl_err *err);
+/* One that takes commands to devices, too: IORING_OP_URING_CMD, for ublk. */
+int pl_loop_new_commands(struct pl_loop **ret, unsigned entries,
+			 struct pl_err *err);
 void pl_loop_free(struct pl_loop *loop);
 
 /* Runs until pl_loop_stop(); 0 or -errno of io_uring itself. */
