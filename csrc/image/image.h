@@ -204,6 +204,20 @@ int pl_image_compact(struct pl_image *img, struct pl_chain *live,
 		     struct pl_compact_result *ret, pl_progress_fn *progress,
 		     void *arg, struct pl_err *err);
 
+struct pl_reclaim_result {
+	unsigned layers; /* that no snapshot shows, and branches need */
+	unsigned in_use; /* of them: somebody reads them, or clones share them */
+	uint64_t punched_bytes;
+};
+/*
+ * Punches what such hidden layers hold and nobody sees, because every branch
+ * has something else there. live: as for pl_image_compact().
+ */
+int pl_image_reclaim_hidden(struct pl_image *img, struct pl_chain *live,
+			    struct pl_reclaim_result *ret,
+			    const struct pl_image_work *work,
+			    struct pl_err *err);
+
 /* Detached: another id, for a copy that was made file by file. */
 int pl_image_new_id(struct pl_image *img, char *ret_id, struct pl_err *err);
 

@@ -103,8 +103,8 @@ int pl_layer_renew_header(struct pl_layer *ly);
 
 /*
  * Around writing a table of block checksums behind a sealed, clean layer that
- * is open for reading: the header is not clean meanwhile, and names the table
- * afterwards (pages 0: none) (suspend).
+ * is open for reading: the header is not clean and names no table meanwhile, and
+ * names this one afterwards (pages 0: none) (suspend).
  */
 int pl_layer_begin_sums(struct pl_layer *ly);
 int pl_layer_end_sums(struct pl_layer *ly, uint64_t off, uint64_t pages);

@@ -27,6 +27,8 @@ int pl_layer_begin_sums(struct pl_layer *ly)
 {
 	assert(!ly->writable && ly->hdr.state == PL_LAYER_SEALED);
 	ly->hdr.flags &= ~PL_HEADER_CLEAN;
+	ly->hdr.auto_clear = 0;
+	ly->hdr.sums_off = ly->hdr.sums_pages = 0;
 	return pl_layer_renew_header(ly);
 }
 

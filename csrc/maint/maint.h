@@ -66,6 +66,21 @@ struct pl_compact_stats {
 int pl_compact(struct pl_chain *ch, const struct pl_maint_progress *progress,
 	       struct pl_compact_stats *ret);
 
+/* Blocks first to first + n - 1 of a host cluster. */
+struct pl_hole {
+	uint64_t where;
+	unsigned first, n;
+};
+
+/*
+ * Of a sealed, clean layer, open for reading over a store that can be written:
+ * punches blocks that nobody sees, whose owners above are durable. Its map
+ * stays; block checksums are those of zeros then (suspends). Interrupted: the
+ * same again.
+ */
+int pl_layer_punch_hidden(struct pl_layer *ly, const struct pl_hole *holes,
+			  unsigned n);
+
 #define PL_FULLNESS 8u /* classes of how full a cluster is */
 
 /* What a layer's map says it holds. */

@@ -36,6 +36,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
 	exports["resize"] = Napi::Function::New<resize>(env);
 	exports["setDiscard"] = Napi::Function::New<set_discard>(env);
 	exports["compact"] = Napi::Function::New<compact>(env);
+	exports["reclaim"] = Napi::Function::New<reclaim>(env);
 	exports["isLocked"] = Napi::Function::New<is_locked>(env);
 	exports["stopFlag"] = Napi::Function::New<new_stop_flag>(env);
 	exports["stop"] = Napi::Function::New<raise_stop_flag>(env);

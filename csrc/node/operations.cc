@@ -304,4 +304,34 @@ Napi::Value compact(const Napi::CallbackInfo &info)
 		});
 }
 
+/* (dir, onProgress | null, stopFlag | null) */
+Napi::Value reclaim(const Napi::CallbackInfo &info)
+{
+	auto progress = std::make_shared<Progress>(info[1], info[2]);
+	auto result = std::make_shared<pl_reclaim_result>();
+
+	return start(
+		info.Env(),
+		[path = text_or_empty(info[0]), progress, result](pl_err *err) {
+			return with_image(
+				path, "ploop compact", err, [&](pl_image *img) {
+					pl_image_work work = {};
+
+					work.progress = Progress::step;
+					work.arg = progress.get();
+					return pl_image_reclaim_hidden(
+						img, nullptr, result.get(),
+						&work, err);
+				});
+		},
+		[result](Napi::Env env) -> Napi::Value {
+			Napi::Object out = Napi::Object::New(env);
+			out["layers"] = number(env, result->layers);
+			out["inUse"] = number(env, result->in_use);
+			out["punchedBytes"] =
+				number(env, result->punched_bytes);
+			return out;
+		});
+}
+
 } // namespace ploop

@@ -18,6 +18,7 @@ Napi::Value delete_snapshot(const Napi::CallbackInfo &info);
 Napi::Value resize(const Napi::CallbackInfo &info);
 Napi::Value set_discard(const Napi::CallbackInfo &info);
 Napi::Value compact(const Napi::CallbackInfo &info);
+Napi::Value reclaim(const Napi::CallbackInfo &info);
 
 /* looking.cc: what only looks */
 Napi::Value info(const Napi::CallbackInfo &info);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the operations of the control socket do (docs/control.md). Each runs
- * in a coroutine of its own; snapshot, resize and compact exclude each other.
+ * in a coroutine of its own; snapshot, resize, compact and reclaim exclude each
+ * other.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,8 +18,6 @@
 #include "ploopd/shared.h"
 #include "ploopd/sums.h"
 #include "ploopd/tidy.h"
-
-#define TELL_US 100000u /* compaction says how far it is this often */
 
 /* ---- flush ---- */
 
@@ -134,42 +133,6 @@ static int op_resize(struct pl_worker *w, struct pl_call *call, json_t **ret,
 		pl_fuse_grown(w->fuse);
 	*ret = json_object();
 	pl_call_set_number(*ret, "size", pl_engine_size(w->engine));
-	return rc;
-}
-
-struct compaction {
-	struct pl_call *call;
-	uint64_t told_us;
-};
-
-static bool compact_progress(void *arg, uint64_t done, uint64_t total)
-{
-	struct compaction *c = arg;
-	uint64_t now = now_us();
-
-	if (now - c->told_us > TELL_US || done == total) {
-		c->told_us = now;
-		pl_call_progress(c->call, done, total);
-	}
-	return !c->call->cancelled;
-}
-
-static int op_compact(struct pl_worker *w, struct pl_call *call, json_t **ret,
-		      struct pl_err *err)
-{
-	struct pl_compact_result res = { 0 };
-	struct compaction c = { .call = call };
-	int rc;
-
-	rc = pl_image_compact(w->image, pl_engine_chain(w->engine), &res,
-			      compact_progress, &c, err);
-	*ret = json_object();
-	pl_call_set_number(*ret, "hostBefore", res.host_before);
-	pl_call_set_number(*ret, "hostAfter", res.host_after);
-	pl_call_set_number(*ret, "lengthBefore", res.length_before);
-	pl_call_set_number(*ret, "lengthAfter", res.length_after);
-	pl_call_set_number(*ret, "clustersFreed", res.clusters_freed);
-	pl_call_set_number(*ret, "clustersMoved", res.clusters_moved);
 	return rc;
 }
 
@@ -337,7 +300,8 @@ static const struct op {
 	{ "set", op_set, 0 },
 	{ "snapshot", op_snapshot, EXCLUSIVE | WRITES },
 	{ "resize", op_resize, EXCLUSIVE | WRITES },
-	{ "compact", op_compact, EXCLUSIVE | WRITES },
+	{ "compact", pl_op_compact, EXCLUSIVE | WRITES },
+	{ "reclaim", pl_op_reclaim, EXCLUSIVE | WRITES },
 	{ "delete", pl_op_delete, WRITES | LONG },
 	{ "jobs", pl_op_jobs, 0 },
 	{ "job-wait", pl_op_job_wait, LONG },

@@ -14,6 +14,8 @@ typedef int pl_op_fn(struct pl_worker *w, struct pl_call *call, json_t **ret,
 pl_op_fn pl_op_ping, pl_op_info, pl_op_stats, pl_op_map;
 /* control_space.c */
 pl_op_fn pl_op_space;
+/* control_compact.c */
+pl_op_fn pl_op_compact, pl_op_reclaim;
 /* control_diff.c */
 pl_op_fn pl_op_diff;
 

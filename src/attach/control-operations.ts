@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The operations of a control socket: what each takes and gives (docs/control.md).
 
-import type { DiscardPolicy, NativeCompactResult, NativeDiff, NativeExtent, NativeLayerUsage } from '../native/index.js';
+import type {
+  DiscardPolicy,
+  NativeCompactResult,
+  NativeReclaimResult,
+  NativeDiff,
+  NativeExtent,
+  NativeLayerUsage,
+} from '../native/index.js';
 import type { Job } from './jobs.js';
 import type { OnFull } from './attachments.js';
 
@@ -60,6 +67,7 @@ export interface ControlOperations {
   snapshot: [{ name?: string; description?: string }, { id: string; pausedUs: number }];
   resize: [{ size: number }, { size: number }];
   compact: [Record<string, never>, NativeCompactResult];
+  reclaim: [Record<string, never>, NativeReclaimResult];
   map: [{ offset?: number; length?: number; limit?: number }, { extents: NativeExtent[]; next: number | null }];
   space: [{ first?: number }, { blockSize: number; size: number; pages: { page: number; masks: string }[]; next: number | null }];
   diff: [{ from?: string; to?: string; offset?: number; length?: number; limit?: number; compare?: boolean }, NativeDiff];

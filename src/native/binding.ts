@@ -8,7 +8,15 @@ import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
 
 import { isErrorCode, PloopError } from '../errors.js';
-import type { NativeCheckResult, NativeCompactResult, NativeDiff, NativeExtent, NativeImageInfo, NativeSpace } from './index.js';
+import type {
+  NativeCheckResult,
+  NativeCompactResult,
+  NativeDiff,
+  NativeExtent,
+  NativeImageInfo,
+  NativeReclaimResult,
+  NativeSpace,
+} from './index.js';
 
 export interface RawReader {
   readonly size: number;
@@ -61,6 +69,7 @@ export interface Binding {
   resize(dir: string, size: number): Promise<void>;
   setDiscard(dir: string, discard: string): Promise<void>;
   compact(dir: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<NativeCompactResult>;
+  reclaim(dir: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<NativeReclaimResult>;
   isLocked(path: string, shared: boolean): Promise<boolean>;
   stopFlag(): StopFlag;
   stop(flag: StopFlag): void;

@@ -10,12 +10,12 @@ import { diff, type NativeDiff, type NativeDiffOptions } from './diff.js';
 import type { NativeCheckResult } from './findings.js';
 import { Reader } from './reader.js';
 import { space, type NativeSpace } from './space.js';
-import type { NativeCompactResult, NativeExtent } from './results.js';
+import type { NativeCompactResult, NativeExtent, NativeReclaimResult } from './results.js';
 import { checkLongWork, type LongWork, stoppable } from './stoppable.js';
 
 export type { NativeChangedExtent, NativeDiff, NativeDiffOptions } from './diff.js';
 export type { NativeCheckResult, NativeFinding } from './findings.js';
-export type { NativeCompactResult, NativeExtent } from './results.js';
+export type { NativeCompactResult, NativeExtent, NativeReclaimResult } from './results.js';
 export type { NativeSpace, NativeSpacePage } from './space.js';
 
 export interface NativeSnapshot {
@@ -103,6 +103,8 @@ export interface Native {
   resize(dir: string, size: number): Promise<void>;
   setDiscard(dir: string, discard: DiscardPolicy): Promise<void>;
   compact(dir: string, options?: LongWork): Promise<NativeCompactResult>;
+  /** What layers that no snapshot shows hold, and no branch above them sees, goes back to the host. */
+  reclaim(dir: string, options?: LongWork): Promise<NativeReclaimResult>;
   /** Whether some process holds an exclusive flock(2) on the file, or with `shared` any; false when there is no such file. */
   isLocked(path: string, options?: { shared?: boolean }): Promise<boolean>;
 }
@@ -227,6 +229,12 @@ export const native: Native = {
     checkPath('compact: dir', dir);
     checkLongWork('compact', options);
     return stoppable(options, (report, stop) => binding().compact(dir, report, stop));
+  },
+
+  async reclaim(dir, options = {}) {
+    checkPath('reclaim: dir', dir);
+    checkLongWork('reclaim', options);
+    return stoppable(options, (report, stop) => binding().reclaim(dir, report, stop));
   },
 
   async isLocked(path, options = {}) {

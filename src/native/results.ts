@@ -17,3 +17,10 @@ export interface NativeCompactResult {
   clustersFreed: number;
   clustersMoved: number;
 }
+
+export interface NativeReclaimResult {
+  /** That no snapshot shows and branches need; of them, those that somebody reads or a clone shares. */
+  layers: number;
+  inUse: number;
+  punchedBytes: number;
+}

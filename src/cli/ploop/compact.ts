@@ -2,11 +2,10 @@
 // `ploop compact`: space that the file system does not use goes back to the host.
 import { resolve } from 'node:path';
 
-import type { CompactStep } from '../../filesystem/image/compact-step.js';
-import { compactImage, type CompactedImage } from '../../filesystem/image/compact.js';
-import { formatSize, parseSize } from '../../units.js';
+import { compactImage } from '../../filesystem/image/compact.js';
+import { parseSize } from '../../units.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
-import { table } from '../table.js';
+import { compactedText, stepProgress } from '../compacted.js';
 import { IMAGE_ARGUMENT, parsePercent, parseSeconds, runDirOption, word } from './image-argument.js';
 
 export const compactCommand: Command = {
@@ -14,15 +13,17 @@ export const compactCommand: Command = {
   aliases: ['balloon'],
   summary: 'give unused space back to the host',
   description:
-    'In three steps. trim: asks the file system which blocks it does not use (a detached image is mounted for that, out of sight) and gives ' +
+    'In four steps. trim: asks the file system which blocks it does not use (a detached image is mounted for that, out of sight) and gives ' +
     'them back, in small ranges with pauses. pack: moves the blocks of ext4 files together so that more clusters become empty; only ' +
-    'with `--discard cluster`, where it pays. relocate: moves what is at the end of the file into free clusters and shortens it. Works while ' +
-    'the image is in use, and can be interrupted at any time. What a snapshot holds stays.',
+    'with `--discard cluster`, where it pays. below: layers of deleted snapshots that several branches need lose what none of them sees. relocate: moves what is ' +
+    'at the end of the file into free clusters and shortens it. Works while the image is in use, and can be interrupted at any time. ' +
+    'What a snapshot holds stays.',
   arguments: [IMAGE_ARGUMENT],
   options: [
     { flags: '--no-trim', summary: 'do not ask the file system' },
     { flags: '--pack', summary: 'move blocks of files also where it frees nothing by itself' },
     { flags: '--no-pack', summary: 'do not move blocks of files' },
+    { flags: '--no-below', summary: 'leave the layers below as they are' },
     { flags: '--no-relocate', summary: 'leave the file as long as it is' },
     {
       flags: '--busy <percent>',
@@ -42,43 +43,19 @@ export const compactCommand: Command = {
 async function compact(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<void> {
   const dir = word(args, 'dir');
   const seconds = options['time'] as number | undefined;
-  let bar = ctx.progress('preparing');
-  const onStep = (step: string): void => {
-    bar.end();
-    bar = ctx.progress(step);
-  };
+  const bar = stepProgress(ctx);
   const done = await compactImage(dir, {
     trim: options['trim'] !== false,
     pack: options['pack'] as boolean | undefined,
+    below: options['below'] !== false,
     relocate: options['relocate'] !== false,
     busyPercent: options['busy'] as number | undefined,
     rateBytesPerSecond: options['rate'] as number | undefined,
     timeBudgetMs: seconds === undefined ? undefined : seconds * 1000,
-    onStep,
-    onProgress: (part, whole) => bar.update(part, whole),
+    ...bar.callbacks,
     signal: ctx.signal,
     ...runDirOption(ctx),
   }).finally(() => bar.end());
   const freedBytes = done.hostBytesBefore - done.hostBytesAfter;
-  ctx.result({ directory: resolve(dir), freedBytes, ...done }, render(dir, done));
-}
-
-function render(dir: string, done: CompactedImage): string {
-  const change = (before: number, after: number): string => `${formatSize(before)} → ${formatSize(after)}`;
-  const rows = done.steps.map((one) => [
-    one.step,
-    one.skipped === null ? change(one.hostBytesBefore ?? 0, one.hostBytesAfter ?? 0) : '-',
-    stepText(one),
-  ]);
-  const host = change(done.hostBytesBefore, done.hostBytesAfter);
-  const head = `${dir}: the host spends ${host}; file length ${change(done.lengthBytesBefore, done.lengthBytesAfter)}`;
-  return `${head}\n${table([{ title: 'STEP' }, { title: 'HOST' }, { title: 'WHAT' }], rows)}`;
-}
-
-function stepText(one: CompactStep): string {
-  if (one.skipped !== null) return one.skipped;
-  const time = `${(one.ms / 1000).toFixed(1)} s${one.stopped === 'time' ? ', stopped: the time was used up' : ''}`;
-  if (one.step === 'trim') return `the file system named ${formatSize(one.trimmedBytes ?? 0)} as free, ${time}`;
-  if (one.step === 'pack') return `${formatSize(one.movedBytes ?? 0)} moved to empty ${formatSize(one.expectedBytes ?? 0)}, ${time}`;
-  return `${one.clustersFreed ?? 0} clusters freed, ${one.clustersMoved ?? 0} moved, ${time}`;
+  ctx.result({ directory: resolve(dir), freedBytes, ...done }, compactedText(dir, done));
 }

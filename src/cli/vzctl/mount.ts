@@ -2,8 +2,8 @@
 // vzctl mount, umount, compact: a container's file system from outside.
 import { compactContainer } from '../../container/compact.js';
 import { mountContainer, unmountContainer } from '../../container/mount.js';
-import { formatSize } from '../../units.js';
 import type { Command } from '../command.js';
+import { compactedText, stepProgress } from '../compacted.js';
 import { CTID, ctidOf, rootsOf, VZ_ROOT } from './options.js';
 
 export const mountCommand: Command = {
@@ -36,17 +36,15 @@ export const umountCommand: Command = {
 export const compactCommand: Command = {
   name: 'compact',
   summary: 'give the space of deleted files back to the host',
-  description: 'Works on a running, a mounted and a stopped container.',
+  description: 'As ploop compact; works on a running, a mounted and a stopped container.',
   arguments: [CTID],
   options: [VZ_ROOT],
   examples: [['vzctl compact 101', 'trim, punch and truncate']],
   async run(ctx, args, options) {
-    const bar = ctx.progress('Compacting');
-    const onProgress = (done: number, total: number): void => bar.update(done, total);
-    const done = await compactContainer(ctidOf(args), { ...rootsOf(options), onProgress, signal: ctx.signal }).finally(() => bar.end());
-    ctx.result(
-      done,
-      `Container ${done.ctid}: the host spends ${formatSize(done.hostBytesAfter)}, before ${formatSize(done.hostBytesBefore)}`,
+    const bar = stepProgress(ctx);
+    const done = await compactContainer(ctidOf(args), { ...rootsOf(options), ...bar.callbacks, signal: ctx.signal }).finally(() =>
+      bar.end(),
     );
+    ctx.result(done, compactedText(`Container ${done.ctid}`, done));
   },
 };

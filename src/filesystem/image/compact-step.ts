@@ -15,13 +15,17 @@ export interface StepFigures {
   /** pack: file data that moved, and what it said beforehand that it would bring. */
   movedBytes?: number;
   expectedBytes?: number;
+  /** below: layers that no snapshot shows, those of them that others use, and what went back of them. */
+  layers?: number;
+  inUse?: number;
+  punchedBytes?: number;
   /** relocate */
   clustersFreed?: number;
   clustersMoved?: number;
 }
 
 export interface CompactStep extends StepFigures {
-  step: 'trim' | 'pack' | 'relocate';
+  step: 'trim' | 'pack' | 'below' | 'relocate';
   /** Why it was left out; null: it was made. */
   skipped: string | null;
   /** 'time': the budget was used up before it was done. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Giving unused space back to the host, in steps: trim (the file system, mounted or mounted for that, names what it does
-// not use), pack (its files' blocks move together; ext4 only), relocate (the image frees empty clusters, moves those at its
+// not use), pack (its files' blocks move together; ext4 only), below (layers without a snapshot lose what no branch sees), relocate (the image frees empty clusters, moves those at its
 // end down and truncates its file). Each step may be left out, is measured, and can be interrupted.
 import { findAttachment, type Attachment } from '../../attach/attachments.js';
 import { control, deadDaemon } from '../../attach/control.js';
@@ -11,6 +11,7 @@ import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
 import { readDescriptor, type ImageDescriptor } from '../../image/descriptor.js';
 import { native, type NativeCompactResult } from '../../native/index.js';
+import type { LongWork } from '../../native/stoppable.js';
 import { syncFileSystem } from '../sync.js';
 import { isFileSystemType, type FileSystemType } from '../type.js';
 import { readSuperblock } from '../usage.js';
@@ -23,6 +24,8 @@ export interface CompactImageOptions extends RunDirectoryOption {
   trim?: boolean | undefined;
   /** Default: where the image's discard policy makes it worthwhile (`cluster`). true: always tries; false: never. */
   pack?: boolean | undefined;
+  /** false: leave the layers below as they are. Default true. */
+  below?: boolean | undefined;
   /** false: leave the image's clusters where they are. Default true. */
   relocate?: boolean | undefined;
   /** Of the time that trimming may keep the device busy, 1 to 100. Default 50. */
@@ -61,7 +64,7 @@ export async function compactImage(dir: string, options: CompactImageOptions = {
   const endMs = options.timeBudgetMs === undefined ? Infinity : performance.now() + options.timeBudgetMs;
   const work: Work = { dir, attachment, descriptor: await readDescriptor(dir), endMs, options };
   const before = await hostUsage(dir);
-  const steps = [...(await mountedSteps(work)), await relocate(work)];
+  const steps = [...(await mountedSteps(work)), await below(work), await relocate(work)];
   const after = await hostUsage(dir);
   const figures = (step: CompactStep['step']): StepFigures => steps.find((one) => one.step === step) ?? {};
   return {
@@ -140,6 +143,28 @@ function skipped(step: CompactStep['step'], why: string): CompactStep {
   return { step, skipped: why, stopped: null, hostBytesBefore: null, hostBytesAfter: null, ms: 0 };
 }
 
+/** Branches need a layer whose snapshot was deleted: what each of them has something else for goes back. */
+async function below(work: Work): Promise<CompactStep> {
+  const { dir, attachment, options } = work;
+  const why = belowSkipped(work);
+  if (why !== undefined) return skipped('below', why);
+  options.onStep?.('below');
+  return measured(dir, 'below', async () => {
+    const { layers, inUse, punchedBytes } = await (attachment === null
+      ? whileDetached(dir, () => native.reclaim(dir, longWork(options)), { runDir: options.runDir, doing: 'compacting' })
+      : control(attachment, 'reclaim', {}, { ...longWork(options), timeoutMs: 0 }));
+    return { layers, inUse, punchedBytes };
+  });
+}
+
+function belowSkipped({ options, descriptor, endMs }: Work): string | undefined {
+  if (options.below === false) return 'not asked for';
+  if (performance.now() >= endMs) return 'the time was used up';
+  const { layers, top, snapshots } = descriptor;
+  const shown = new Set([top, ...snapshots.filter(({ hidden }) => !hidden).map(({ layer }) => layer)]);
+  return layers.every(({ id }) => shown.has(id)) ? 'snapshots show all layers' : undefined;
+}
+
 async function relocate(work: Work): Promise<CompactStep> {
   const { dir, options, endMs } = work;
   if (options.relocate === false) return skipped('relocate', 'not asked for');
@@ -152,8 +177,10 @@ async function relocate(work: Work): Promise<CompactStep> {
 }
 
 async function relocateClusters({ dir, attachment, options }: Work): Promise<NativeCompactResult> {
-  const { onProgress, signal, runDir } = options;
-  if (attachment !== null) return control(attachment, 'compact', {}, { onProgress, signal, timeoutMs: 0 });
-  const work = { ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
-  return whileDetached(dir, () => native.compact(dir, work), { runDir, doing: 'compacting' });
+  if (attachment !== null) return control(attachment, 'compact', {}, { ...longWork(options), timeoutMs: 0 });
+  return whileDetached(dir, () => native.compact(dir, longWork(options)), { runDir: options.runDir, doing: 'compacting' });
+}
+
+function longWork({ onProgress, signal }: CompactImageOptions): LongWork {
+  return { ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
 }

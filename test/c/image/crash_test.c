@@ -38,6 +38,7 @@ pl_test("every state a power failure can leave satisfies the crash contract")
 	       (double)ex.distinct / (now() - start));
 	explorer_fini(&ex);
 	ok(fine);
+	ok(ex.reclaimed > 0);
 }
 
 int main(void)

@@ -9,6 +9,7 @@
 #define SEEN (1u << 21) /* hash slots */
 #define DISK ((1u << 20) + 40960u) /* bytes of the image */
 #define OPS 300u /* operations on one image */
+#define BRANCH 60u /* of them, until there are branches again */
 
 static char buf[256 << 10] __attribute__((aligned(4096)));
 
@@ -56,8 +57,8 @@ static bool compare(struct explorer *ex, struct pl_chain *ch,
 			return model_trouble(&ex->m, "%s: read failed", where);
 		for (uint64_t i = 0; i < n; i++) {
 			uint32_t v = w[i * 128];
-			bool whole = memcmp(w + i * 128, w + i * 128 + 1,
-					    508) == 0;
+			bool whole =
+				memcmp(w + i * 128, w + i * 128 + 1, 508) == 0;
 
 			if (!whole || (values ? values[at + i] != v :
 						!allowed(&ex->m, at + i, v)))
@@ -250,10 +251,13 @@ static bool run_image(struct explorer *ex, uint64_t seed)
 	fine = model_init(&ex->m, dir, 4096, DISK, seed);
 	ex->m.max_snap = 3;
 	pl_recorder_hook(ex->rec, crash_here, ex);
-	for (unsigned i = 0; fine && !ex->bad && i < OPS &&
-			     ex->distinct < ex->want;
-	     i++)
-		fine = model_step(&ex->m);
+	for (unsigned i = 0;
+	     fine && !ex->bad && i < OPS && ex->distinct < ex->want; i++)
+		fine = i % BRANCH ? model_step(&ex->m) :
+				    model_branch(&ex->m) &&
+					    model_do(&ex->m,
+						     MODEL_OP_RECLAIM_HIDDEN);
+	ex->reclaimed += ex->m.reclaimed;
 	pl_recorder_hook(ex->rec, NULL, NULL);
 	model_fini(&ex->m);
 	pl_recorder_free(ex->rec);

@@ -16,6 +16,7 @@ struct explorer {
 	struct pl_recorder *rec;
 	uint64_t seed;
 	uint64_t states, distinct, points; /* tried; different; crash points */
+	uint64_t reclaimed; /* bytes of hidden layers that went back */
 	uint64_t want; /* distinct states to explore */
 	uint64_t *seen, n_seen; /* hashes of states */
 	bool bad;

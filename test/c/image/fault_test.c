@@ -18,7 +18,7 @@ struct run {
 	struct pl_faults *faults;
 };
 
-static bool start(struct run *r, uint64_t seed)
+static bool start(struct run *r, enum model_op op, uint64_t seed)
 {
 	struct pl_dir *memory;
 	bool fine;
@@ -30,6 +30,8 @@ static bool start(struct run *r, uint64_t seed)
 	fine = model_init(&r->ex.m, r->dir, 4096, DISK, seed);
 	for (unsigned i = 0; fine && i < STEPS; i++)
 		fine = model_step(&r->ex.m);
+	if (fine && op == MODEL_OP_RECLAIM_HIDDEN)
+		return model_branch(&r->ex.m);
 	/* Something to roll back to, and writes over it that are not flushed. */
 	fine = fine && model_do(&r->ex.m, MODEL_OP_SNAPSHOT);
 	for (unsigned i = 0; fine && i < 6; i++)
@@ -80,7 +82,7 @@ static bool one_fault(enum model_op op, enum pl_fault how, unsigned n,
 	struct run r;
 	bool done;
 
-	if (!ok(start(&r, seed))) {
+	if (!ok(start(&r, op, seed))) {
 		printf("# %s\n", r.ex.m.what);
 		stop(&r);
 		return false;
@@ -98,8 +100,8 @@ static bool one_fault(enum model_op op, enum pl_fault how, unsigned n,
 		stays_failed(&r, op, fired);
 	if (!ok(survives(&r)))
 		printf("# operation %d, fault %d/%u (%s), seed %llu: %s\n", op,
-		       how, n, fired ? fired : "none",
-		       (unsigned long long)seed, r.ex.m.what);
+		       how, n, fired ? fired : "none", (unsigned long long)seed,
+		       r.ex.m.what);
 	stop(&r);
 	return fired != NULL;
 }
@@ -167,6 +169,11 @@ pl_test("growing survives any fault")
 pl_test("compaction survives any fault")
 {
 	all_faults(MODEL_OP_COMPACT);
+}
+
+pl_test("giving back what nobody sees survives any fault")
+{
+	all_faults(MODEL_OP_RECLAIM_HIDDEN);
 }
 
 pl_test("closing survives any fault")

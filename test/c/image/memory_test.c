@@ -124,6 +124,7 @@ pl_test("growing, compaction and closing survive failed allocations")
 {
 	all_faults(MODEL_OP_GROW);
 	all_faults(MODEL_OP_COMPACT);
+	all_faults(MODEL_OP_RECLAIM_HIDDEN);
 	all_faults(MODEL_OP_CLOSE);
 }
 

@@ -49,7 +49,7 @@ static bool open_image(struct model *m)
 	memcpy(m->top, pl_image_desc(m->img)->top, sizeof(m->top));
 	if (pl_chain_size(m->ch) != m->sectors * 512)
 		return model_trouble(m, "size %llu",
-			       (unsigned long long)pl_chain_size(m->ch));
+				     (unsigned long long)pl_chain_size(m->ch));
 	return true;
 }
 
@@ -228,9 +228,10 @@ static bool verify(struct model *m, struct pl_chain *ch, uint64_t first,
 		want = values ? values[first + i] : m->s[first + i].value;
 		for (unsigned k = 0; k < 128; k++)
 			if (w[i * 128 + k] != want)
-				return model_trouble(m, "sector %llu is %u, not %u",
-					       (unsigned long long)(first + i),
-					       w[i * 128 + k], want);
+				return model_trouble(
+					m, "sector %llu is %u, not %u",
+					(unsigned long long)(first + i),
+					w[i * 128 + k], want);
 	}
 	return true;
 }
@@ -293,9 +294,10 @@ static bool adopt(struct model *m)
 		for (unsigned k = 0; k < s->n_allowed; k++)
 			fine |= s->allowed[k] == w[i % 64 * 128];
 		if (!fine)
-			return model_trouble(m, "after a crash, sector %llu is %u",
-				       (unsigned long long)i,
-				       w[i % 64 * 128]);
+			return model_trouble(m,
+					     "after a crash, sector %llu is %u",
+					     (unsigned long long)i,
+					     w[i % 64 * 128]);
 		s->value = w[i % 64 * 128];
 		settle_sector(s);
 	}
@@ -332,14 +334,11 @@ static bool op_snapshot(struct model *m)
 	return true;
 }
 
-static bool op_switch(struct model *m)
+bool model_switch(struct model *m, unsigned n)
 {
-	struct model_snapshot *s;
+	struct model_snapshot *s = &m->snap[n];
 	struct pl_err err;
 
-	if (!m->n_snap)
-		return true;
-	s = &m->snap[model_random(m, m->n_snap)];
 	pl_chain_abandon(m->ch);
 	m->ch = NULL;
 	m->busy = MODEL_SWITCH;
@@ -354,6 +353,12 @@ static bool op_switch(struct model *m)
 	pl_image_close(m->img);
 	m->img = NULL;
 	return check_closed(m) && open_image(m);
+}
+
+static bool op_switch(struct model *m)
+{
+	return !m->n_snap ||
+	       model_switch(m, (unsigned)model_random(m, m->n_snap));
 }
 
 static bool op_delete(struct model *m)
@@ -394,7 +399,7 @@ static void never_wait(void *arg)
 }
 
 /* Beside the chain, which goes on afterwards. */
-static bool op_delete_live(struct model *m)
+bool model_delete_live(struct model *m, unsigned i)
 {
 	struct pl_image_live live = { .chain = m->ch,
 				      .pause = never_pause,
@@ -402,12 +407,8 @@ static bool op_delete_live(struct model *m)
 				      .settle = never_wait };
 	char id[PL_ID_LEN + 1];
 	struct pl_err err;
-	unsigned i;
 	int rc;
 
-	if (!m->n_snap)
-		return true;
-	i = (unsigned)model_random(m, m->n_snap);
 	m->busy = MODEL_DELETE;
 	m->target = &m->snap[i];
 	rc = pl_image_hide(m->img, m->snap[i].id, id, &err);
@@ -420,6 +421,12 @@ static bool op_delete_live(struct model *m)
 	free(m->snap[i].values);
 	m->snap[i] = m->snap[--m->n_snap];
 	return model_verify_all(m);
+}
+
+static bool op_delete_live(struct model *m)
+{
+	return !m->n_snap ||
+	       model_delete_live(m, (unsigned)model_random(m, m->n_snap));
 }
 
 static bool op_verify_snapshot(struct model *m)
@@ -470,6 +477,17 @@ static bool op_compact(struct model *m)
 	return true;
 }
 
+static bool op_reclaim_hidden(struct model *m)
+{
+	struct pl_reclaim_result res;
+	struct pl_err err;
+
+	if (pl_image_reclaim_hidden(m->img, m->ch, &res, NULL, &err) < 0)
+		return model_trouble(m, "reclaim: %s", err.msg);
+	m->reclaimed += res.punched_bytes;
+	return model_verify_all(m);
+}
+
 bool model_verify_all(struct model *m)
 {
 	return verify_whole(m, m->ch, m->sectors, NULL);
@@ -477,7 +495,7 @@ bool model_verify_all(struct model *m)
 
 bool model_do(struct model *m, enum model_op op)
 {
-	static bool (*const ops[MODEL_OPS])(struct model *m) = {
+	static bool (*const ops[MODEL_OPS])(struct model * m) = {
 		[MODEL_OP_WRITE] = op_write,
 		[MODEL_OP_ZERO] = op_zero,
 		[MODEL_OP_DISCARD] = op_discard,
@@ -488,6 +506,7 @@ bool model_do(struct model *m, enum model_op op)
 		[MODEL_OP_DELETE_LIVE] = op_delete_live,
 		[MODEL_OP_GROW] = op_grow,
 		[MODEL_OP_COMPACT] = op_compact,
+		[MODEL_OP_RECLAIM_HIDDEN] = op_reclaim_hidden,
 		[MODEL_OP_CLOSE] = op_reopen,
 	};
 
@@ -526,5 +545,7 @@ bool model_step(struct model *m)
 		return op_grow(m);
 	if (r < 990)
 		return op_compact(m);
+	if (r < 995)
+		return op_reclaim_hidden(m);
 	return model_verify_all(m);
 }

@@ -52,6 +52,7 @@ struct model {
 	struct model_snapshot *target; /* of a switch or delete */
 	uint64_t grown; /* sectors after the grow under way */
 	char top[PL_ID_LEN + 1]; /* the top layer, before the operation */
+	uint64_t reclaimed; /* bytes of hidden layers that went back */
 	char what[300]; /* what went wrong */
 };
 
@@ -80,11 +81,20 @@ enum model_op {
 	MODEL_OP_DELETE_LIVE, /* with the chain open */
 	MODEL_OP_GROW,
 	MODEL_OP_COMPACT,
+	MODEL_OP_RECLAIM_HIDDEN,
 	MODEL_OP_CLOSE, /* and open again */
 	MODEL_OPS,
 };
 /* This operation with random arguments; false = it failed, see m->what. */
 bool model_do(struct model *m, enum model_op op);
+/* To, and of, the snapshot m->snap[i]. */
+bool model_switch(struct model *m, unsigned i);
+bool model_delete_live(struct model *m, unsigned i);
+/*
+ * Gives the image a layer that no snapshot shows and two branches need, with
+ * blocks that neither sees; nothing where there is no room for two snapshots.
+ */
+bool model_branch(struct model *m);
 /* One random operation with its check; false = see m->what. */
 bool model_step(struct model *m);
 /* Compares the whole disk, and checks the image when it is closed. */
