@@ -43,6 +43,7 @@ export {
   type TakenSnapshot,
   type TakeSnapshotOptions,
 } from './attach/operations.js';
+export { type Via, VIAS, type ViaChoice } from './attach/via.js';
 export { attachImage, type AttachOptions, type AttachResult, detachAttachment, type DetachOptions } from './attach/ploopd.js';
 
 // ---- images with a file system ----

@@ -17,6 +17,14 @@
 #define PL_ATTACHMENT_ID (2 * PL_ID_LEN + 2) /* uuid@uuid and the NUL */
 #define PL_LOOP_NAME 64 /* LO_NAME_SIZE, with the NUL */
 
+struct pl_via;
+
+/* A block device as the kernel knows it. */
+struct pl_blockdev {
+	char path[32]; /* "/dev/loop3" */
+	char devno[16]; /* "7:3" */
+};
+
 struct pl_attachment {
 	char id[PL_ATTACHMENT_ID]; /* image UUID, or image@snapshot */
 	char image[PL_ID_LEN + 1];
@@ -24,9 +32,10 @@ struct pl_attachment {
 	char directory[PATH_MAX]; /* of the image, absolute */
 	char folder[PATH_MAX]; /* run directory of this attachment */
 	bool read_only;
-	bool loop; /* a loop device, not a visible file */
+	const struct pl_via *via; /* how its device is made; NULL = bare */
+	bool loop; /* a device, not a visible file */
 	bool bare; /* neither of them */
-	uint32_t sector_size; /* of the loop device */
+	uint32_t sector_size; /* of the device */
 	enum pl_on_full on_full; /* at first; later see shared.h */
 	struct pl_limits limits; /* as on_full */
 };
@@ -37,7 +46,7 @@ struct pl_failure {
 	char hint[320]; /* "" = none */
 };
 
-/* The name that tells our loop device and our fuse file: "ploop:<id>". */
+/* The name that tells our device and our fuse file: "ploop:<id>". */
 void pl_attachment_name(const char *id, char name[PL_LOOP_NAME]);
 
 /* "pause" or "error"; and back, -EINVAL when it is neither. */

@@ -6,6 +6,8 @@
  *   CAP_DAC_OVERRIDE  an image's files may belong to another user than root
  *                     (0600). The mount namespace bounds what it reaches.
  *   CAP_IPC_LOCK      workers lock their memory; RLIMIT_MEMLOCK is small.
+ *   CAP_SYS_ADMIN     of the keeper alone, and only for devices whose kernel side
+ *                     wants it when a worker was killed (via.h, keeps_admin).
  *
  * What a new worker needs and only more capabilities could give is set by the
  * keeper, before it drops them, and inherited: PR_SET_IO_FLUSHER, oom_score_adj.
@@ -16,6 +18,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
+#include <stdint.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -36,8 +39,9 @@ int pl_confine_root(const char *place)
 	return 0;
 }
 
-int pl_confine_keeper(void)
+int pl_confine_keeper(bool admin)
 {
+	(void)admin;
 	return 0;
 }
 
@@ -91,34 +95,38 @@ int pl_confine_root(const char *place)
 
 #define KEPT ((1u << CAP_DAC_OVERRIDE) | (1u << CAP_IPC_LOCK))
 
-static int drop_capabilities(void)
+/* Effective and permitted: no more than these. */
+static int keep_capabilities(uint32_t kept)
 {
 	struct __user_cap_header_struct header = {
 		.version = _LINUX_CAPABILITY_VERSION_3,
 	};
 	/* The first 32, and the others. */
-	struct __user_cap_data_struct data[2] = {
-		{ .effective = KEPT, .permitted = KEPT },
-	};
+	struct __user_cap_data_struct data[2] = { { .permitted = 0 } };
 
-	for (unsigned cap = 0; cap < 64; cap++)
-		if ((cap >= 32 || !(KEPT >> cap & 1)) &&
-		    prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
-			return -errno; /* EINVAL: there are no more */
-	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (syscall(SYS_capget, &header, data) < 0)
 		return -errno;
 	/* A root in a container may lack even these. */
-	data[0].permitted &= KEPT;
+	data[0].permitted &= kept;
 	data[0].effective = data[0].permitted;
 	data[1] = (struct __user_cap_data_struct){ .effective = 0 };
 	data[0].inheritable = 0;
 	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
 
-int pl_confine_keeper(void)
+static int drop_capabilities(bool admin)
 {
-	int rc = drop_capabilities();
+	for (unsigned cap = 0; cap < 64; cap++)
+		if ((cap >= 32 || !(KEPT >> cap & 1)) &&
+		    prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
+			return -errno; /* EINVAL: there are no more */
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	return keep_capabilities(KEPT | (admin ? 1u << CAP_SYS_ADMIN : 0));
+}
+
+int pl_confine_keeper(bool admin)
+{
+	int rc = drop_capabilities(admin);
 
 	if (rc == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		rc = -errno;
@@ -127,7 +135,9 @@ int pl_confine_keeper(void)
 
 int pl_confine_worker(void)
 {
-	return pl_syscalls_limit(PL_SYSCALLS_WORKER);
+	int rc = keep_capabilities(KEPT);
+
+	return rc < 0 ? rc : pl_syscalls_limit(PL_SYSCALLS_WORKER);
 }
 
 #endif

@@ -8,6 +8,8 @@
 #ifndef PLOOP_PLOOPD_CONFINE_H
 #define PLOOP_PLOOPD_CONFINE_H
 
+#include <stdbool.h>
+
 #include "ploopd/syscalls.h"
 
 /*
@@ -22,9 +24,12 @@ int pl_confine_directory(const char *path);
  */
 int pl_confine_root(const char *place);
 
-/* Capabilities but those that serving needs, the way back to them, and system
- * calls; 0 or -errno. */
-int pl_confine_keeper(void);
+/*
+ * Capabilities but those that serving needs, the way back to them, and system
+ * calls; 0 or -errno. admin: the keeper keeps CAP_SYS_ADMIN, and its workers
+ * give it up.
+ */
+int pl_confine_keeper(bool admin);
 int pl_confine_worker(void);
 
 #endif

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "engine/engine.h"
-#include "export/fuse/fuse_export.h"
 #include "image/image.h"
 #include "ploopd/control_ops.h"
 #include "ploopd/exports.h"
@@ -129,8 +128,8 @@ static int op_resize(struct pl_worker *w, struct pl_call *call, json_t **ret,
 		return rc;
 	rc = pl_image_resize(w->image, pl_engine_chain(w->engine), size, err);
 	pl_engine_resume(w->engine);
-	if (rc == 0 && w->fuse)
-		pl_fuse_grown(w->fuse);
+	if (rc == 0)
+		pl_front_grown(&w->front);
 	*ret = json_object();
 	pl_call_set_number(*ret, "size", pl_engine_size(w->engine));
 	return rc;
@@ -261,7 +260,7 @@ static int op_quit(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	int rc;
 
 	(void)call, (void)ret;
-	if (!w->closing && pl_fuse_in_use(w->fuse))
+	if (!w->closing && pl_front_in_use(&w->front))
 		return pl_err_set(err, PL_E_BUSY, EBUSY,
 				  "quit: the device is configured; use ploopd "
 				  "detach");

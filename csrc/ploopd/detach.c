@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ploopd detach: takes the loop device away, asks the worker to close the
+ * ploopd detach: takes the device away, asks the worker to close the
  * image, waits until keeper and worker are gone. Every step may have been done
  * already, by an earlier detach, by losetup -d or by a kill.
  */
@@ -14,9 +14,9 @@
 #include "ploopd/client.h"
 #include "ploopd/clock.h"
 #include "ploopd/launch.h"
-#include "ploopd/loopdev.h"
 #include "ploopd/rundir.h"
 #include "ploopd/state.h"
+#include "ploopd/via.h"
 
 struct detach {
 	const char *id, *folder;
@@ -48,10 +48,13 @@ static int hide_file(const struct detach *d)
 
 static int remove_device(const struct detach *d)
 {
-	struct pl_loopdev dev;
+	struct pl_blockdev dev;
 
-	if (pl_loopdev_find(d->id, &dev))
-		return pl_loopdev_detach(&dev, d->id, left_ms(d), d->f);
+	const struct pl_via *via = pl_via_find(d->id, &dev);
+
+	if (via)
+		return via->remove(&dev, d->id, pl_rundir_live(d->folder),
+				   left_ms(d), d->f);
 	return hide_file(d);
 }
 
@@ -249,12 +252,12 @@ int pl_detach(const char *id, const char *folder, unsigned timeout_ms,
 	      struct pl_failure *f)
 {
 	struct detach d = { id, folder, pl_now_ms() + timeout_ms, f };
-	struct pl_loopdev dev;
+	struct pl_blockdev dev;
 	struct pl_state st;
 	json_t *exports, *stats;
 	int rc, quit_rc;
 
-	if (access(folder, F_OK) < 0 && !pl_loopdev_find(id, &dev))
+	if (access(folder, F_OK) < 0 && !pl_via_find(id, &dev))
 		return pl_err_set(&f->err, PL_E_NOT_ATTACHED, 0,
 				  "nothing is attached as %s", id);
 	for (int i = 0; stopped(&d, &st); i++) {
@@ -291,5 +294,29 @@ int pl_detach_main(const char *id, const char *run_dir, unsigned timeout_ms)
 
 	if (rc == 0)
 		rc = pl_detach(att.id, att.folder, timeout_ms, &f);
+	return rc < 0 ? pl_report_failure(&f) : pl_report_result("{}");
+}
+
+/* ---- another size ---- */
+
+static int show_size(const char *id, uint64_t size, struct pl_failure *f)
+{
+	struct pl_blockdev dev;
+	const struct pl_via *via = pl_via_find(id, &dev);
+
+	if (!via)
+		return pl_err_set(&f->err, PL_E_NOT_ATTACHED, 0,
+				  "there is no device of %s", id);
+	return via->show_size(&dev, id, size, f);
+}
+
+int pl_capacity_main(const char *id, const char *run_dir, uint64_t size)
+{
+	struct pl_attachment att = { 0 };
+	struct pl_failure f = { 0 };
+	int rc = pl_attachment_place(&att, id, run_dir, &f);
+
+	if (rc == 0)
+		rc = show_size(att.id, size, &f);
 	return rc < 0 ? pl_report_failure(&f) : pl_report_result("{}");
 }

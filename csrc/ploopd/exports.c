@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "engine/engine.h"
-#include "export/fuse/fuse_export.h"
 #include "export/nbd/nbd_server.h"
 #include "ploopd/fds.h"
 #include "ploopd/log.h"
@@ -275,7 +274,7 @@ static json_t *take_request(struct pl_worker *w, struct pl_call *call,
 	uint64_t idle_ms;
 	int rc = pl_call_get_number(call, "idleMs", 0, &idle_ms, err);
 	bool read_only = flag_of(call->request, "readOnly") ||
-			 w->att.read_only || pl_fuse_in_use(w->fuse);
+			 w->att.read_only || pl_front_in_use(&w->front);
 
 	for (size_t i = 0; rc == 0 && i < sizeof(texts) / sizeof(texts[0]);
 	     i++) {
@@ -359,7 +358,7 @@ int pl_op_exports(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	*ret = json_object();
 	json_object_set_new(*ret, "exports", list);
 	pl_call_set_number(*ret, "clients", pl_exports_clients(w));
-	json_object_set_new(*ret, "device", json_boolean(w->fuse != NULL));
+	json_object_set_new(*ret, "device", json_boolean(w->front.via != NULL));
 	return 0;
 }
 

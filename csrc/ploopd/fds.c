@@ -20,7 +20,7 @@ int pl_fds_install(const int from[PL_FD_COUNT])
 			return -errno;
 	}
 	for (int i = 0; i < PL_FD_COUNT; i++)
-		if (dup2(aside[i], PL_FD_FUSE + i) < 0)
+		if (dup2(aside[i], PL_FD_DEVICE + i) < 0)
 			return -errno;
 	return close_range(PL_FD_END, ~0U, 0) < 0 ? -errno : 0;
 }

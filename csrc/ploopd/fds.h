@@ -12,7 +12,7 @@
 #include "base/err.h"
 
 enum pl_fd {
-	PL_FD_FUSE = 3, /* /dev/fuse, mounted, O_NONBLOCK; /dev/null = none */
+	PL_FD_DEVICE = 3, /* of the device: see via.h; /dev/null = none */
 	PL_FD_CONTROL, /* listening unix socket, O_NONBLOCK */
 	PL_FD_PENDING, /* memfd of PL_PENDING_SIZE */
 	PL_FD_SESSION, /* memfd of struct pl_fuse_session */
@@ -25,12 +25,12 @@ enum pl_fd {
 	PL_FD_DRAIN, /* closed when the worker's last I/O has ended */
 	PL_FD_END
 };
-#define PL_FD_COUNT (PL_FD_END - PL_FD_FUSE)
+#define PL_FD_COUNT (PL_FD_END - PL_FD_DEVICE)
 /* Those that outlive workers; a keeper has them under the same numbers, and the
  * next keeper duplicates them. */
-#define PL_FD_KEPT (PL_FD_READY - PL_FD_FUSE)
+#define PL_FD_KEPT (PL_FD_READY - PL_FD_DEVICE)
 
-/* In a fresh child: puts from[i] at PL_FD_FUSE + i, closes everything else
+/* In a fresh child: puts from[i] at PL_FD_DEVICE + i, closes everything else
  * above stderr. -errno when a number can't be had. */
 int pl_fds_install(const int from[PL_FD_COUNT]);
 

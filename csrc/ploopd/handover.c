@@ -43,14 +43,14 @@ static int open_process(int pid)
 static int duplicate_all(int pidfd, struct pl_keeper_fds *fd)
 {
 	int *const to[PL_FD_KEPT] = {
-		&fd->fuse,     &fd->control,	&fd->pending,
+		&fd->device,   &fd->control,	&fd->pending,
 		&fd->session,  &fd->image_lock, &fd->keeper_lock,
 		&fd->vault_in, &fd->vault_out,	&fd->image_dir,
 	};
 
 	for (int i = 0; i < PL_FD_KEPT; i++) {
-		*to[i] =
-			(int)syscall(SYS_pidfd_getfd, pidfd, PL_FD_FUSE + i, 0);
+		*to[i] = (int)syscall(SYS_pidfd_getfd, pidfd, PL_FD_DEVICE + i,
+				      0);
 		if (*to[i] < 0)
 			return -errno;
 	}
@@ -166,6 +166,7 @@ void pl_keeper_adopt(struct pl_attachment *att, bool renew)
 	bool alive = false;
 
 	k.pidfd = k.ready_fd = k.drain_fd = k.fd.launch = -1;
+	k.admin_fd = -1;
 	k.was_ready = k.told = k.announced = k.adopted = true;
 	rc = get_ready(&k, &next, &old, &alive);
 	if (rc == 0 && alive)

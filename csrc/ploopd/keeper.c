@@ -41,6 +41,7 @@
 #include "ploopd/log.h"
 #include "ploopd/rundir.h"
 #include "ploopd/shared.h"
+#include "ploopd/via.h"
 #include "ploopd/worker.h"
 
 void keeper_save(struct keeper *k, const char *state)
@@ -70,7 +71,7 @@ static void close_fd(int *fd)
 static void become_worker(struct keeper *k, int ready_w, int drain_w)
 {
 	const int from[PL_FD_COUNT] = {
-		k->fd.fuse,	k->fd.control,	  k->fd.pending,
+		k->fd.device,	k->fd.control,	  k->fd.pending,
 		k->fd.session,	k->fd.image_lock, k->fd.keeper_lock,
 		k->fd.vault_in, k->fd.vault_out,  k->fd.image_dir,
 		ready_w,	drain_w,
@@ -235,12 +236,12 @@ static bool too_many_deaths(struct keeper *k)
 	return full && now - oldest < DEATHS_MS;
 }
 
-/* Without its file system there is nobody to wait for. */
+/* Then there is nobody to wait for. */
 static bool device_gone(const struct keeper *k)
 {
-	struct pollfd p = { k->fd.fuse, POLLIN, 0 };
+	const struct pl_via *via = k->att->via;
 
-	return poll(&p, 1, 0) > 0 && p.revents & POLLERR;
+	return via && via->gone(k->fd.device);
 }
 
 static void stop(struct keeper *k)
@@ -318,15 +319,50 @@ static void on_worker_end(struct keeper *k)
 	keeper_save(k, "restarting");
 }
 
+/* What the old worker had taken is to be handed out again. */
+static int renew_device(struct keeper *k)
+{
+	const struct pl_via *via = k->att->via;
+	struct pl_kept kept = { k->att, k->st.device, k->shared, k->fd.device,
+				k->admin_fd };
+	int rc = via && via->renew ? via->renew(&kept) : 0;
+
+	if (rc != -ENODEV)
+		return rc;
+	/* The next worker closes the image. */
+	k->shared->device_gone = 1;
+	return 0;
+}
+
+static bool start_next(struct keeper *k)
+{
+	int rc = renew_device(k);
+
+	if (rc == 0)
+		return keeper_start_worker(k) == 0;
+	snprintf(k->st.last_error, sizeof(k->st.last_error),
+		 "the kernel did not take back the requests of %s: %s",
+		 k->st.device, strerrorname_np(-rc));
+	pl_log("%s", k->st.last_error);
+	return false;
+}
+
+/* Some ways need to be told which device is to hand its requests out again. */
+static bool lost_its_launch(const struct keeper *k)
+{
+	return !k->was_ready ||
+	       (!k->announced && k->att->via && k->att->via->renew);
+}
+
 /* The old worker is gone for good: time for a new one. */
 static void on_drained(struct keeper *k)
 {
 	close_fd(&k->drain_fd);
-	if (!k->was_ready)
+	if (lost_its_launch(k))
 		keeper_finish(k, 1);
 	while (k->replaced || !too_many_deaths(k)) {
 		k->replaced = false;
-		if (keeper_start_worker(k) == 0)
+		if (start_next(k))
 			return;
 		pl_sleep_ms(100);
 	}
@@ -347,6 +383,7 @@ static void on_launcher(struct keeper *k)
 		if (sscanf(msg + 1, "%31s %15s", k->st.device, k->st.devno) < 2)
 			k->st.device[0] = k->st.devno[0] = '\0';
 		k->announced = true;
+		k->shared->announced = 1;
 		keeper_save(k, "running");
 		tell_launcher(k, 'A', "");
 		return;
@@ -367,8 +404,7 @@ static void on_signal(struct keeper *k)
 		return;
 	if (info.ssi_signo == SIGUSR1) {
 		k->deaths = 0;
-		if (k->pidfd < 0 && k->drain_fd < 0 &&
-		    keeper_start_worker(k) == 0)
+		if (k->pidfd < 0 && k->drain_fd < 0 && start_next(k))
 			keeper_save(k, "restarting");
 	} else if (info.ssi_signo == SIGUSR2) {
 		k->leaving = k->announced;
@@ -423,7 +459,7 @@ void pl_keeper_main(struct pl_attachment *att, const struct pl_keeper_fds *fds)
 {
 	struct keeper k = { .att = att, .fd = *fds, .signal_fd = -1 };
 
-	k.pidfd = k.ready_fd = k.drain_fd = -1;
+	k.pidfd = k.ready_fd = k.drain_fd = k.admin_fd = -1;
 	if (keeper_prepare(&k) < 0)
 		keeper_finish(&k, 1);
 	pl_state_now(k.st.since);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The keeper: holds what must outlive the worker (the /dev/fuse descriptor,
+ * The keeper: holds what must outlive the worker (the device's descriptor,
  * the control socket, shared memory, the locks), starts a new worker when one
  * dies, and does nothing else. It reaches nothing but its run directory and the
  * image's (confine.h), and executes no program: a worker is a fork of it.
  *
  * LAUNCH SOCKET (SOCK_SEQPACKET between launcher and keeper), one byte and text:
  *   keeper -> launcher  'R' + the worker's ready line, 'A' = state.json written
- *   launcher -> keeper  'D' + "<device> <devno>" ("" without a loop device)
+ *   launcher -> keeper  'D' + "<device> <devno>" ("" without a device)
  * End of file before 'D': the launch failed, everything is taken down.
  */
 #ifndef PLOOP_PLOOPD_KEEPER_H
@@ -19,7 +19,7 @@
 #define PL_HANDOVER 3
 
 struct pl_keeper_fds {
-	int fuse, control, pending, session, image_lock, keeper_lock;
+	int device, control, pending, session, image_lock, keeper_lock;
 	int vault_in, vault_out, image_dir;
 	int launch;
 };

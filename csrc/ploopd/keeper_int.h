@@ -17,6 +17,7 @@ struct keeper {
 	struct pl_state st;
 	struct pl_shared *shared;
 	int signal_fd, pidfd, ready_fd, drain_fd; /* -1 = none */
+	int admin_fd; /* of the device: see via.h; -1 = none */
 	bool was_ready; /* some worker was */
 	bool told; /* this worker's first line was read */
 	bool failed; /* it said why it can't start */

@@ -20,6 +20,7 @@
 #include "ploopd/rundir.h"
 #include "ploopd/shared.h"
 #include "ploopd/title.h"
+#include "ploopd/via.h"
 
 static void own_session(struct keeper *k)
 {
@@ -43,7 +44,7 @@ static void own_session(struct keeper *k)
 /* The launcher's other descriptors, its output above all, must not stay. */
 static int own_descriptors(struct keeper *k)
 {
-	int *const mine[] = { &k->fd.fuse,	 &k->fd.control,
+	int *const mine[] = { &k->fd.device,	 &k->fd.control,
 			      &k->fd.pending,	 &k->fd.session,
 			      &k->fd.image_lock, &k->fd.keeper_lock,
 			      &k->fd.vault_in,	 &k->fd.vault_out,
@@ -59,14 +60,15 @@ static int own_descriptors(struct keeper *k)
 	}
 	for (int i = 0; i < n; i++) {
 		if (*mine[i] < 0) {
-			close(PL_FD_FUSE + i);
+			close(PL_FD_DEVICE + i);
 			continue;
 		}
-		*mine[i] = dup3(*mine[i], PL_FD_FUSE + i, O_CLOEXEC);
+		*mine[i] = dup3(*mine[i], PL_FD_DEVICE + i, O_CLOEXEC);
 		if (*mine[i] < 0)
 			return -errno;
 	}
-	return close_range((unsigned)(PL_FD_FUSE + n), ~0U, 0) < 0 ? -errno : 0;
+	return close_range((unsigned)(PL_FD_DEVICE + n), ~0U, 0) < 0 ? -errno :
+								       0;
 }
 
 /* Hard to kill by the kernel, never waiting for its own memory. */
@@ -117,7 +119,7 @@ static int confine(struct keeper *k)
 		return -errno;
 	close(run);
 	memmove(k->att->folder, k->att->id, strlen(k->att->id) + 1);
-	return pl_confine_keeper();
+	return pl_confine_keeper(k->att->via && k->att->via->keeps_admin);
 }
 
 static int catch_signals(void)
@@ -158,6 +160,8 @@ int keeper_prepare(struct keeper *k)
 	if (k->signal_fd < 0 || k->shared == MAP_FAILED)
 		return -errno;
 	protect();
+	if (k->att->via && k->att->via->keep)
+		k->admin_fd = k->att->via->keep();
 	rc = confine(k);
 	if (rc < 0)
 		pl_log("cannot give up privileges: %s", strerrorname_np(-rc));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ploopd attach: makes everything that keeper and worker need, starts them,
- * and puts a loop device on the file they serve.
+ * and makes a block device of what they serve (via.h).
  *
  * Signals are held back until the end: whatever the moment of a Control-C,
  * either all is there or all is taken down again. A kill -9 of the launcher
@@ -24,17 +24,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "export/fuse/fuse_export.h"
 #include "layer/layer.h"
 #include "ploopd/clock.h"
 #include "ploopd/fds.h"
 #include "ploopd/fusemount.h"
 #include "ploopd/keeper.h"
-#include "ploopd/loopdev.h"
 #include "ploopd/openimage.h"
 #include "ploopd/rundir.h"
 #include "ploopd/shared.h"
 #include "ploopd/vault.h"
+#include "ploopd/via.h"
 
 #define START_MS 60000u /* for a worker to open the image */
 #define END_MS 10000u /* for a failed start to be taken down */
@@ -44,10 +43,11 @@ struct launch {
 	struct pl_failure f;
 	struct pl_keeper_fds fd;
 	int socket; /* to the keeper */
-	int mount_fd, signal_fd;
+	int signal_fd;
+	struct pl_making making;
 	pid_t keeper;
 	char ready[PL_READY_MAX + 1];
-	struct pl_loopdev dev;
+	struct pl_blockdev dev;
 };
 
 /* ---- what the keeper will hold ---- */
@@ -90,28 +90,27 @@ static int make_memory(struct launch *l)
 	return rc < 0 ? pl_err_sys(&l->f.err, rc, "vault") : 0;
 }
 
-/* In the place of /dev/fuse. */
+/* In the place of a device's descriptor. */
 static int open_nothing(struct launch *l)
 {
-	l->fd.fuse = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (l->fd.fuse < 0)
+	l->fd.device = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (l->fd.device < 0)
 		return pl_err_sys(&l->f.err, -errno, "/dev/null");
 	return 0;
 }
 
 static int make_parts(struct launch *l)
 {
-	char name[PL_LOOP_NAME];
 	int pair[2], rc;
 
 	l->fd.image_dir = -1; /* the keeper opens it */
-	pl_attachment_name(l->att.id, name);
+	l->making = (struct pl_making){ &l->att, -1, -1 };
 	if (l->att.bare)
 		rc = open_nothing(l);
 	else
-		rc = pl_fuse_device_open(&l->fd.fuse, &l->f);
-	if (rc == 0 && !l->att.bare)
-		rc = pl_fuse_mount(l->fd.fuse, name, &l->mount_fd, &l->f);
+		rc = l->att.via->prepare(&l->making, &l->f);
+	if (!l->att.bare)
+		l->fd.device = l->making.device_fd;
 	if (rc == 0)
 		rc = make_memory(l);
 	if (rc == 0)
@@ -129,11 +128,11 @@ static int make_parts(struct launch *l)
 
 static int remove_stale_device(struct launch *l)
 {
-	struct pl_loopdev dev;
+	struct pl_blockdev dev;
 
-	if (!pl_loopdev_find(l->att.id, &dev))
-		return 0;
-	if (pl_loopdev_detach(&dev, l->att.id, END_MS, &l->f) == 0)
+	const struct pl_via *via = pl_via_find(l->att.id, &dev);
+
+	if (!via || via->remove(&dev, l->att.id, false, END_MS, &l->f) == 0)
 		return 0;
 	pl_err_wrap(&l->f.err,
 		    "%s was attached by a ploopd that was killed, and its "
@@ -240,20 +239,6 @@ static void wait_keeper(struct launch *l)
 
 /* ---- the device ---- */
 
-static int open_file(struct launch *l, struct pl_failure *f)
-{
-	char name[PL_LOOP_NAME];
-	int fd;
-
-	pl_attachment_name(l->att.id, name);
-	fd = openat(l->mount_fd, name,
-		    (l->att.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-	if (fd < 0)
-		return pl_err_sys(&f->err, -errno,
-				  "cannot open the disk's file");
-	return fd;
-}
-
 static int announce(struct launch *l)
 {
 	char msg[64];
@@ -265,16 +250,15 @@ static int announce(struct launch *l)
 struct outcome {
 	int rc;
 	struct pl_failure f;
-	struct pl_loopdev dev;
+	struct pl_blockdev dev;
 };
 
 /* In a child: it may wait for a worker that hangs, and be killed for it. */
 static void configure_device(struct launch *l, int report)
 {
 	struct outcome o = { .rc = 0 };
-	int fd = open_file(l, &o.f);
 
-	o.rc = fd < 0 ? fd : pl_loopdev_attach(&l->dev, fd, &l->att, &o.f);
+	o.rc = l->att.via->make(&l->making, &l->dev, &o.f);
 	if (o.rc == 0)
 		o.rc = announce(l);
 	o.dev = l->dev;
@@ -299,9 +283,10 @@ static int make_device(struct launch *l)
 	if (poll(&p, 1, START_MS) <= 0 ||
 	    read(pipe_fd[0], &o, sizeof(o)) != sizeof(o)) {
 		kill(pid, SIGKILL);
-		return pl_err_set(&l->f.err, PL_E_TIMEOUT, 0,
-				  "no loop device could be set up within %u s",
-				  START_MS / 1000);
+		return pl_err_set(
+			&l->f.err, PL_E_TIMEOUT, 0,
+			"no device could be set up within %u s (--via %s)",
+			START_MS / 1000, l->att.via->name);
 	}
 	waitpid(pid, NULL, 0);
 	close(pipe_fd[0]);
@@ -318,7 +303,7 @@ static int show_file(struct launch *l)
 	if (pl_rundir_file(path, l->att.folder, "mnt") < 0 ||
 	    (mkdir(path, 0700) < 0 && errno != EEXIST))
 		return pl_err_sys(&l->f.err, -errno, "%s/mnt", l->att.folder);
-	if (pl_fuse_mount_show(l->mount_fd, path, &l->f) < 0)
+	if (pl_fuse_mount_show(l->making.own_fd, path, &l->f) < 0)
 		return -errno;
 	return announce(l);
 }
@@ -362,10 +347,19 @@ static void hold_signals(struct launch *l)
 	l->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static int choose_via(struct launch *l, const struct pl_attach_options *opt)
+{
+	const char *name = opt->loop ? opt->via : "fuse";
+
+	return opt->bare ? 0 : pl_via_choose(name, &l->att.via, &l->f);
+}
+
 static int attach(struct launch *l, const struct pl_attach_options *opt)
 {
 	int rc = pl_open_for_attach(opt, &l->att, &l->fd.image_lock, &l->f);
 
+	if (rc == 0)
+		rc = choose_via(l, opt);
 	if (rc == 0)
 		rc = claim_folder(l);
 	if (rc < 0)
@@ -378,10 +372,12 @@ static int attach(struct launch *l, const struct pl_attach_options *opt)
 		return rc;
 	}
 	rc = launch(l);
-	if (rc < 0)
+	if (rc < 0) {
 		wait_keeper(l);
-	else if (interrupt_pending(l) &&
-		 pl_detach(l->att.id, l->att.folder, END_MS, &l->f) == 0)
+		if (l->att.via && l->att.via->discard)
+			l->att.via->discard(l->att.id);
+	} else if (interrupt_pending(l) &&
+		   pl_detach(l->att.id, l->att.folder, END_MS, &l->f) == 0)
 		rc = interrupted(l);
 	return rc;
 }
@@ -399,6 +395,7 @@ static int report(struct launch *l)
 	int status;
 
 	set_text(j, "attachment", l->att.id);
+	set_text(j, "via", l->att.via ? l->att.via->name : "");
 	set_text(j, "device", l->dev.path);
 	set_text(j, "devno", l->dev.devno);
 	json_object_set_new(j, "keeper", json_integer(l->keeper));

@@ -11,6 +11,7 @@ struct pl_attach_options {
 	const char *run_dir; /* NULL = the default */
 	bool read_only, loop;
 	bool bare; /* neither a device nor a file: for exports */
+	const char *via; /* of --via; NULL = auto */
 	uint32_t sector_size;
 	enum pl_on_full on_full;
 	struct pl_limits limits;
@@ -19,6 +20,7 @@ struct pl_attach_options {
 /* Prints the result; the exit status. */
 int pl_attach_main(const struct pl_attach_options *opt);
 int pl_detach_main(const char *id, const char *run_dir, unsigned timeout_ms);
+int pl_capacity_main(const char *id, const char *run_dir, uint64_t size);
 
 /* Detaches whatever is left of the attachment. */
 int pl_detach(const char *id, const char *folder, unsigned timeout_ms,

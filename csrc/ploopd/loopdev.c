@@ -56,14 +56,14 @@ static bool backed_by(const char *device, const char *name)
 	return !strcmp(slash ? slash + 1 : file, name);
 }
 
-static void describe(const char *device, struct pl_loopdev *ret)
+static void describe(const char *device, struct pl_blockdev *ret)
 {
 	snprintf(ret->path, sizeof(ret->path), "/dev/%.20s", device);
 	if (read_sysfs(device, "dev", ret->devno, sizeof(ret->devno)) < 0)
 		ret->devno[0] = '\0';
 }
 
-bool pl_loopdev_find(const char *id, struct pl_loopdev *ret)
+bool pl_loopdev_find(const char *id, struct pl_blockdev *ret)
 {
 	char name[PL_LOOP_NAME];
 	struct dirent *de;
@@ -141,7 +141,7 @@ static int configure(int fd, int file_fd, const struct pl_attachment *att)
 	return 0;
 }
 
-int pl_loopdev_attach(struct pl_loopdev *ret, int file_fd,
+int pl_loopdev_attach(struct pl_blockdev *ret, int file_fd,
 		      const struct pl_attachment *att, struct pl_failure *f)
 {
 	int control = open_control(f), rc = -EBUSY, number = -1, fd;
@@ -179,7 +179,7 @@ int pl_loopdev_attach(struct pl_loopdev *ret, int file_fd,
 
 /* ---- detaching ---- */
 
-static int in_use(const struct pl_loopdev *dev, struct pl_failure *f)
+static int in_use(const struct pl_blockdev *dev, struct pl_failure *f)
 {
 	return pl_hint(f,
 		       pl_err_set(&f->err, PL_E_MOUNTED, EBUSY,
@@ -189,13 +189,13 @@ static int in_use(const struct pl_loopdev *dev, struct pl_failure *f)
 		       dev->devno, dev->path);
 }
 
-static bool still_ours(const struct pl_loopdev *dev, const char *name)
+static bool still_ours(const struct pl_blockdev *dev, const char *name)
 {
 	return backed_by(dev->path + strlen("/dev/"), name);
 }
 
 /* Somebody has it open: do not pull it away under them some day. */
-static void take_back(const struct pl_loopdev *dev, const char *name)
+static void take_back(const struct pl_blockdev *dev, const char *name)
 {
 	struct loop_info64 info;
 	int fd = open(dev->path, O_RDONLY | O_CLOEXEC);
@@ -215,7 +215,7 @@ static void take_back(const struct pl_loopdev *dev, const char *name)
  * the name again through sysfs, now that nobody can free the number:
  * LOOP_GET_STATUS64 fails when nobody serves the file.
  */
-static int clear(const struct pl_loopdev *dev, const char *name)
+static int clear(const struct pl_blockdev *dev, const char *name)
 {
 	int fd = open(dev->path, O_RDONLY | O_EXCL | O_CLOEXEC), rc = 0;
 
@@ -229,7 +229,7 @@ static int clear(const struct pl_loopdev *dev, const char *name)
 	return rc;
 }
 
-int pl_loopdev_detach(const struct pl_loopdev *dev, const char *id,
+int pl_loopdev_detach(const struct pl_blockdev *dev, const char *id,
 		      unsigned timeout_ms, struct pl_failure *f)
 {
 	uint64_t end = pl_now_ms() + timeout_ms;
@@ -254,4 +254,29 @@ int pl_loopdev_detach(const struct pl_loopdev *dev, const char *id,
 		pl_sleep_ms(wait);
 	}
 	return 0;
+}
+
+/* ---- another size ---- */
+
+int pl_loopdev_show_size(const struct pl_blockdev *dev, const char *id,
+			 struct pl_failure *f)
+{
+	char name[PL_LOOP_NAME];
+	struct loop_info64 info;
+	int fd = open(dev->path, O_RDONLY | O_CLOEXEC), rc = 0;
+
+	pl_attachment_name(id, name);
+	if (fd < 0)
+		return pl_err_sys(&f->err, -errno, "cannot open %s", dev->path);
+	/* Asked first: some kernels take the size from the inode, which only
+	 * the file system's answer to that brings up to date. */
+	ioctl(fd, LOOP_GET_STATUS64, &info);
+	if (!still_ours(dev, name))
+		rc = -ENXIO;
+	else if (ioctl(fd, LOOP_SET_CAPACITY, 0) < 0)
+		rc = -errno;
+	close(fd);
+	return rc < 0 ? pl_err_sys(&f->err, rc, "cannot change the size of %s",
+				   dev->path) :
+			0;
 }

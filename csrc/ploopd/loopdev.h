@@ -8,23 +8,22 @@
 
 #include "ploopd/attachment.h"
 
-struct pl_loopdev {
-	char path[32]; /* "/dev/loop3" */
-	char devno[16]; /* "7:3" */
-};
-
 /* Puts file_fd under a free loop device. */
-int pl_loopdev_attach(struct pl_loopdev *ret, int file_fd,
+int pl_loopdev_attach(struct pl_blockdev *ret, int file_fd,
 		      const struct pl_attachment *att, struct pl_failure *f);
 
 /* The device that has this attachment's file, by name. false: there is none. */
-bool pl_loopdev_find(const char *id, struct pl_loopdev *ret);
+bool pl_loopdev_find(const char *id, struct pl_blockdev *ret);
 
 /*
  * Frees the device: MOUNTED when it is in use, TIMEOUT when it does not go
  * away. It is all the same to this whether somebody serves the file.
  */
-int pl_loopdev_detach(const struct pl_loopdev *dev, const char *id,
+int pl_loopdev_detach(const struct pl_blockdev *dev, const char *id,
 		      unsigned timeout_ms, struct pl_failure *f);
+
+/* Makes the device look at the size of its file again. */
+int pl_loopdev_show_size(const struct pl_blockdev *dev, const char *id,
+			 struct pl_failure *f);
 
 #endif

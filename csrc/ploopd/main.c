@@ -12,10 +12,12 @@
 
 static const char usage[] =
 	"Usage: ploopd attach IMAGE-DIR [--read-only] [--snapshot ID]\n"
-	"                     [--sector-size 512|4096] [--no-loop | --no-device]\n"
+	"                     [--via auto|fuse | --no-loop | --no-device]\n"
+	"                     [--sector-size 512|4096]\n"
 	"                     [--on-full pause|error] [--iops N] [--bps N]\n"
 	"                     [--run-dir DIR]\n"
 	"       ploopd detach ATTACHMENT [--timeout-ms N] [--run-dir DIR]\n"
+	"       ploopd capacity ATTACHMENT --size BYTES [--run-dir DIR]\n"
 	"       ploopd recover ATTACHMENT [--timeout-ms N] [--run-dir DIR]\n"
 	"       ploopd upgrade ATTACHMENT [--timeout-ms N] [--run-dir DIR]\n"
 	"       ploopd export ATTACHMENT --name NAME\n"
@@ -30,8 +32,9 @@ static const char usage[] =
 	"\n"
 	"  --read-only     the device refuses writes\n"
 	"  --snapshot ID   the device shows a snapshot (id, prefix or name)\n"
-	"  --sector-size   of the loop device in bytes; default 512\n"
-	"  --no-loop       no loop device: a file in the run directory instead\n"
+	"  --via WAY       how the block device is made; default auto\n"
+	"  --sector-size   of the device in bytes; default 512\n"
+	"  --no-loop       no device: a file in the run directory instead\n"
 	"  --no-device     neither of them: for exports\n"
 	"  --on-full WHAT  when the host is full: writes wait (pause, the\n"
 	"                  default), or fail (error)\n"
@@ -40,6 +43,7 @@ static const char usage[] =
 	"  --run-dir DIR   default: $PLOOP_RUN_DIR, or /run/ploop\n"
 	"  --timeout-ms N  how long to wait; default 10000\n"
 	"\n"
+	"capacity makes the device show the size that the image was given. "
 	"recover starts the worker again that died too often, and the keeper that\n"
 	"was killed. upgrade lets this program take over from the one that runs.\n";
 
@@ -64,13 +68,15 @@ static const struct option options[] = {
 	{ "bps", required_argument, NULL, 'p' },
 	{ "run-dir", required_argument, NULL, 'd' },
 	{ "timeout-ms", required_argument, NULL, 't' },
+	{ "via", required_argument, NULL, 'v' },
+	{ "size", required_argument, NULL, 'z' },
 	{ NULL, 0, NULL, 0 },
 };
 
 struct arguments {
 	struct pl_attach_options attach;
 	unsigned timeout_ms;
-	const char *wrong; /* an option that the command does not have */
+	uint64_t size; /* of capacity */
 };
 
 static int parse(int argc, char **argv, bool attach, struct arguments *a)
@@ -84,7 +90,7 @@ static int parse(int argc, char **argv, bool attach, struct arguments *a)
 			return bad_usage("unknown option, or its value is "
 					 "missing",
 					 argv[optind - 1]);
-		if (c != 'd' && (c == 't') == attach)
+		if (c != 'd' && (c == 't' || c == 'z') == attach)
 			return bad_usage("option of another command",
 					 argv[optind - 1]);
 		if (c == 'r')
@@ -105,6 +111,10 @@ static int parse(int argc, char **argv, bool attach, struct arguments *a)
 			a->attach.limits.iops = strtoull(optarg, NULL, 10);
 		else if (c == 'p')
 			a->attach.limits.bps = strtoull(optarg, NULL, 10);
+		else if (c == 'v')
+			a->attach.via = optarg;
+		else if (c == 'z')
+			a->size = strtoull(optarg, NULL, 10);
 		else if (c == 'd')
 			a->attach.run_dir = optarg;
 		else if (c == 't')
@@ -118,6 +128,8 @@ static int parse(int argc, char **argv, bool attach, struct arguments *a)
 		return bad_usage("--sector-size must be 512 or 4096", NULL);
 	if (pl_limits_wrong(a->attach.limits))
 		return bad_usage("attach", pl_limits_wrong(a->attach.limits));
+	if (a->attach.via && (!a->attach.loop || a->attach.bare))
+		return bad_usage("--via goes with a device", NULL);
 	a->attach.directory = argv[optind];
 	return 0;
 }
@@ -145,9 +157,10 @@ int main(int argc, char **argv)
 	if (!strcmp(command, "export"))
 		return pl_offer_main(argc, argv);
 	if (!attach && !is_management(command) &&
-	    strcmp(command, "detach") != 0)
+	    strcmp(command, "capacity") != 0 && strcmp(command, "detach") != 0)
 		return bad_usage(
-			"expected attach, detach, export, recover or upgrade",
+			"expected attach, capacity, detach, export, recover or "
+			"upgrade",
 			argc > 1 ? command : NULL);
 	status = parse(argc - 1, argv + 1, attach, &a);
 	if (status != 0)
@@ -155,6 +168,9 @@ int main(int argc, char **argv)
 	if (is_management(command))
 		return pl_manage_main(command, a.attach.directory,
 				      a.attach.run_dir, a.timeout_ms);
+	if (!strcmp(command, "capacity"))
+		return pl_capacity_main(a.attach.directory, a.attach.run_dir,
+					a.size);
 	return attach ? pl_attach_main(&a.attach) :
 			pl_detach_main(a.attach.directory, a.attach.run_dir,
 				       a.timeout_ms);

@@ -19,6 +19,7 @@
 #include "ploopd/keeper.h"
 #include "ploopd/rundir.h"
 #include "ploopd/state.h"
+#include "ploopd/via.h"
 
 #define LEAVE_MS 5000u /* for a keeper to take notice */
 
@@ -121,6 +122,8 @@ static int adopt(struct manage *m, struct pl_state *st, bool renew)
 		memcpy(m->att.directory, st->directory, PATH_MAX);
 		m->att.read_only = st->read_only;
 		m->att.loop = st->device[0] != '\0';
+		m->att.via = pl_via_by_name(st->via);
+		m->att.bare = !m->att.via;
 		pl_keeper_adopt(&m->att, renew);
 	}
 	while (pl_state_read(m->att.folder, st) < 0 || st->keeper != pid) {

@@ -252,6 +252,7 @@ int pl_open_for_attach(const struct pl_attach_options *opt,
 	att->read_only = opt->read_only || opt->snapshot;
 	att->loop = opt->loop;
 	att->bare = opt->bare;
+	att->via = NULL;
 	att->sector_size = opt->sector_size;
 	att->on_full = opt->on_full;
 	att->limits = opt->limits;

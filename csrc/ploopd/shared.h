@@ -21,7 +21,10 @@ struct pl_shared {
 	uint32_t tidy_rate_kib; /* of merges, KiB a second; 0 = no limit */
 	uint64_t bps; /* limits of the device; 0 = none; `set` changes them */
 	uint32_t iops;
-	uint32_t reserved[9]; /* zero */
+	uint32_t announced; /* the device was there once */
+	uint32_t device_clean; /* the front's: see via_nbd_front.c */
+	uint32_t device_gone; /* it went while no worker was there to see it */
+	uint32_t reserved[6]; /* zero */
 };
 
 #endif

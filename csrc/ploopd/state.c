@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ploopd/rundir.h"
+#include "ploopd/via.h"
 
 struct out {
 	char buf[4 * PATH_MAX];
@@ -123,6 +124,7 @@ static void format(struct out *o, const struct pl_attachment *att,
 	put_member(o, "onFull", st->on_full_error ? "error" : "pause");
 	put_limit(o, "iops", st->limits.iops);
 	put_limit(o, "bps", st->limits.bps);
+	put_member(o, "via", att->via ? att->via->name : "");
 	put_member(o, "device", st->device);
 	put_member(o, "devno", st->devno);
 	put_member(o, "since", st->since);
@@ -197,6 +199,11 @@ int pl_state_read(const char *folder, struct pl_state *ret)
 	get_string(j, "stateSince", ret->since_state, sizeof(ret->since_state));
 	ret->read_only = json_is_true(json_object_get(j, "readOnly"));
 	get_string(j, "directory", ret->directory, sizeof(ret->directory));
+	/* Before there was a choice it was this. */
+	if (json_object_get(j, "via"))
+		get_string(j, "via", ret->via, sizeof(ret->via));
+	else
+		snprintf(ret->via, sizeof(ret->via), "fuse");
 	get_string(j, "device", ret->device, sizeof(ret->device));
 	get_string(j, "devno", ret->devno, sizeof(ret->devno));
 	get_string(j, "since", ret->since, sizeof(ret->since));

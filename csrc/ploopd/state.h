@@ -20,6 +20,7 @@ struct pl_state {
 	char last_error[480]; /* "" = none */
 	char directory[PATH_MAX]; /* when read */
 	bool read_only; /* when read */
+	char via[16]; /* when read: of its device; "" = none */
 };
 
 /*

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -190,6 +191,11 @@ static const struct rule keeper_rules[] = {
 	/* Of what is shown with --no-loop; refused by the kernel otherwise. */
 	{ .nr = SYS_umount2, .how = REFUSE, .value = EPERM },
 	CAN(io_uring_setup),
+	/* A worker has fewer capabilities than some keepers. */
+	CAN(capget),
+	CAN(capset),
+	/* A new connection of the kernel's NBD client. */
+	{ .nr = SYS_socketpair, .how = EQUAL, .arg = 0, .value = AF_UNIX },
 	{ .nr = SYS_prctl, .how = EQUAL, .arg = 0, .value = PR_SET_NAME },
 	{ .nr = SYS_seccomp,
 	  .how = EQUAL,

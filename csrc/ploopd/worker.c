@@ -23,13 +23,10 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/loop.h"
 #include "engine/engine.h"
-#include "export/fuse/fuse_export.h"
 #include "image/image.h"
 #include "layer/layer.h"
 #include "ploopd/clock.h"
@@ -44,7 +41,6 @@
 #include "store/store.h"
 
 #define RING_ENTRIES 256u
-#define FUSE_MEMORY (64u << 20) /* bytes of request buffers at most */
 #define STACKS 32u /* coroutines that never need memory */
 #define FULL_RETRY_MS 500u /* a worker that finds no room to start in */
 #define TABLE_BYTES (64 << 10) /* from here on, memory has pages when used */
@@ -56,7 +52,7 @@ static void wait_idle(struct pl_worker *w)
 {
 	while (w->running)
 		pl_waitq_wait(&w->waiting);
-	while (pl_fuse_inflight(w->fuse) || pl_exports_clients(w))
+	while (pl_front_inflight(&w->front) || pl_exports_clients(w))
 		pl_loop_sleep_ms(w->loop, 1);
 }
 
@@ -77,7 +73,7 @@ int pl_worker_close(struct pl_worker *w, struct pl_err *err)
 		w->closing = true;
 		hurry(w);
 		pl_waitq_wake_all(&w->waiting);
-		pl_fuse_stop(w->fuse);
+		pl_front_stop(&w->front);
 		pl_exports_stop(w);
 		pl_control_cancel_all(w->control);
 		wait_idle(w);
@@ -111,10 +107,8 @@ void pl_worker_end(struct pl_worker *w)
 		abort(); /* the next worker tries again */
 }
 
-static void on_gone(void *arg)
+void pl_worker_device_gone(struct pl_worker *w)
 {
-	struct pl_worker *w = arg;
-
 	pl_log("the device is gone; closing");
 	pl_worker_end(w);
 }
@@ -138,11 +132,11 @@ static void hand_over(void *arg)
 	w->closing = w->replaced = true;
 	hurry(w);
 	pl_waitq_wake_all(&w->waiting);
-	pl_fuse_stop(w->fuse);
+	pl_front_stop(&w->front);
 	pl_exports_stop(w);
 	pl_control_cancel_all(w->control);
-	for (unsigned ms = 0;
-	     w->running || pl_fuse_inflight(w->fuse) || pl_exports_clients(w);
+	for (unsigned ms = 0; w->running || pl_front_inflight(&w->front) ||
+			      pl_exports_clients(w);
 	     ms++) {
 		if (ms == HANDOVER_MS) {
 			pl_log("hand-over: requests under way are left to the "
@@ -170,7 +164,7 @@ static void on_signal(void *arg)
 		if (info.ssi_signo == SIGUSR2) {
 			if (pl_co_start(hand_over, w) < 0)
 				leave_replaced(w);
-		} else if (pl_fuse_in_use(w->fuse) || pl_exports_clients(w))
+		} else if (pl_front_in_use(&w->front) || pl_exports_clients(w))
 			pl_log("SIGTERM ignored: the device is in use; use "
 			       "ploopd detach %s",
 			       w->att.id);
@@ -180,12 +174,6 @@ static void on_signal(void *arg)
 }
 
 /* ---- opening ---- */
-
-static void note(void *arg, const char *text)
-{
-	(void)arg;
-	pl_log("%s", text);
-}
 
 static int open_image(struct pl_worker *w, struct pl_err *err)
 {
@@ -220,28 +208,17 @@ static int open_image(struct pl_worker *w, struct pl_err *err)
 	return rc;
 }
 
-/* /dev/null in the place of /dev/fuse: no device is wanted. */
-static bool is_null(int fd)
+static int open_front(struct pl_worker *w, struct pl_err *err)
 {
-	struct stat sb;
+	int rc = w->att.via ? w->att.via->serve(w, &w->front.of, err) : 0;
 
-	return fstat(fd, &sb) == 0 && S_ISCHR(sb.st_mode) &&
-	       sb.st_rdev == makedev(1, 3);
+	if (rc == 0)
+		w->front.via = w->att.via;
+	return rc;
 }
 
 static int open_exports(struct pl_worker *w, struct pl_err *err)
 {
-	struct pl_fuse_params fuse = {
-		.loop = w->loop,
-		.engine = w->engine,
-		.fd = PL_FD_FUSE,
-		.session = &w->shared->fuse,
-		.name = w->name,
-		.max_memory = FUSE_MEMORY,
-		.gone = on_gone,
-		.note = note,
-		.arg = w,
-	};
 	struct pl_control_params control = {
 		.loop = w->loop,
 		.listen_fd = PL_FD_CONTROL,
@@ -253,8 +230,7 @@ static int open_exports(struct pl_worker *w, struct pl_err *err)
 	pl_attachment_name(w->att.id, w->name);
 	rc = pl_control_new(&w->control, &control, err);
 	if (rc == 0)
-		rc = is_null(PL_FD_FUSE) ? 0 :
-					   pl_fuse_new(&w->fuse, &fuse, err);
+		rc = open_front(w, err);
 	return rc == 0 ? pl_exports_new(w, err) : rc;
 }
 
@@ -381,7 +357,7 @@ static void say_failed(const struct pl_err *err, bool log)
 static int give_up(struct pl_worker *w, const struct pl_err *err)
 {
 	bool again = err->code == PL_E_NO_SPACE && w->shared &&
-		     w->shared->fuse.initialised;
+		     (w->shared->fuse.initialised || w->shared->announced);
 
 	say_failed(err, !again || !w->shared->full_told);
 	if (!again)

@@ -8,13 +8,13 @@
 
 #include "base/co.h"
 #include "ploopd/attachment.h"
+#include "ploopd/via.h"
 
 struct pl_chain;
 struct pl_control;
 struct pl_dir;
 struct pl_engine;
 struct pl_exports;
-struct pl_fuse;
 struct pl_shared;
 struct pl_loop;
 struct pl_pending;
@@ -29,7 +29,7 @@ struct pl_worker {
 	struct pl_image *image;
 	struct pl_pending *pending;
 	struct pl_engine *engine;
-	struct pl_fuse *fuse; /* NULL: NBD exports alone */
+	struct pl_front front; /* of the device, if there is one */
 	struct pl_exports *exports;
 	struct pl_control *control;
 	struct pl_shared *shared;
@@ -56,6 +56,9 @@ int pl_worker_main(const struct pl_attachment *att);
  * the chain cleanly. Callers after the first wait and get the same result.
  */
 int pl_worker_close(struct pl_worker *w, struct pl_err *err);
+
+/* A front: the device is gone. Closes and ends. */
+void pl_worker_device_gone(struct pl_worker *w);
 
 /* What state.json shows has changed. */
 void pl_worker_tell_keeper(const struct pl_worker *w);

@@ -9,6 +9,7 @@ import { PloopError } from '../errors.js';
 import { readDescriptor } from '../image/descriptor.js';
 import { native } from '../native/index.js';
 import { runDirectory, type RunDirectoryOption } from './run-directory.js';
+import type { Via } from './via.js';
 
 export type OnFull = 'pause' | 'error';
 
@@ -39,7 +40,9 @@ export interface Attachment {
   iops: number | null;
   /** Bytes a second at most; null: no limit. */
   bps: number | null;
-  /** "/dev/loop3"; null without a loop device. */
+  /** How the device is made; null without one. */
+  via: Via | null;
+  /** "/dev/loop3"; null without a device. */
   device: string | null;
   /** "7:3" */
   devno: string | null;
@@ -142,6 +145,8 @@ async function readAttachment(folder: string): Promise<Attachment | null> {
     onFull: state.onFull ?? 'pause',
     iops: state.iops ?? null,
     bps: state.bps ?? null,
+    // Before there was a choice it was this.
+    via: state.via === undefined ? 'fuse' : state.via,
     device: state.device ?? null,
     devno: state.devno ?? null,
     since: state.since ?? '',

@@ -11,9 +11,12 @@ import { attachmentsOf, findAttachedCopy, findAttachment, type Attachment, type 
 import { attachedError } from './operations.js';
 import { runDirectory, type RunDirectoryOption } from './run-directory.js';
 import { usersOfDevice, usersSentence } from './users.js';
+import { chosenVia, type Via, type ViaChoice } from './via.js';
 
 export interface AttachResult {
   attachment: string;
+  /** How the device is made; null with `file: false`. */
+  via: Via | null;
   /** Absent with `loop: false`. */
   device: string | null;
   devno: string | null;
@@ -29,7 +32,9 @@ export interface AttachOptions extends RunDirectoryOption, DeviceLimits {
   /** Id, unique prefix or name; a snapshot is always attached read-only. */
   snapshot?: string | undefined;
   sectorSizeBytes?: 512 | 4096 | undefined;
-  /** false: the daemon alone, without a loop device. */
+  /** How the device is made. Default: $PLOOP_VIA, or `auto`. */
+  via?: ViaChoice | undefined;
+  /** false: the daemon alone, without a device. */
   loop?: boolean | undefined;
   /** false: without a file of the disk as well: for exports alone. */
   file?: boolean | undefined;
@@ -41,11 +46,24 @@ export interface AttachOptions extends RunDirectoryOption, DeviceLimits {
 /** Starts the image's ploopd and returns when its device is usable. */
 export async function attachImage(dir: string, options: AttachOptions = {}): Promise<AttachResult> {
   checkPath('attach: dir', dir);
-  checkOptions('attach', options, ['runDir', 'readOnly', 'snapshot', 'sectorSizeBytes', 'loop', 'file', 'onFull', 'iops', 'bps', 'signal']);
+  checkOptions('attach', options, [
+    'runDir',
+    'readOnly',
+    'snapshot',
+    'sectorSizeBytes',
+    'via',
+    'loop',
+    'file',
+    'onFull',
+    'iops',
+    'bps',
+    'signal',
+  ]);
   const args = ['attach', resolve(dir), '--run-dir', runDirectory(options)];
   if (options.readOnly) args.push('--read-only');
   if (options.snapshot !== undefined) args.push('--snapshot', options.snapshot);
   if (options.loop === false) args.push(options.file === false ? '--no-device' : '--no-loop');
+  else args.push('--via', chosenVia(options.via));
   if (options.sectorSizeBytes !== undefined) args.push('--sector-size', String(options.sectorSizeBytes));
   if (options.onFull !== undefined) args.push('--on-full', options.onFull);
   if (options.iops !== undefined) args.push('--iops', String(options.iops));
@@ -59,8 +77,8 @@ export async function attachImage(dir: string, options: AttachOptions = {}): Pro
 /** Not tied to the signal: half an attachment is worse than a second of patience. */
 async function startDaemon(dir: string, args: readonly string[], options: AttachOptions): Promise<AttachResult> {
   try {
-    const { size, blockSize, device, devno, ...rest } = await ploopd<AttachReply>(args);
-    return { ...rest, device: device ?? null, devno: devno ?? null, sizeBytes: size, blockSizeBytes: blockSize };
+    const { size, blockSize, via, device, devno, ...rest } = await ploopd<AttachReply>(args);
+    return { ...rest, via: via ?? null, device: device ?? null, devno: devno ?? null, sizeBytes: size, blockSizeBytes: blockSize };
   } catch (error) {
     // Control-C reaches the launcher, too, also before it can hold signals back: what it left behind goes away here.
     const ours = error instanceof PloopError && ['DAEMON', 'TOOL_FAILED'].includes(error.code) && options.signal?.aborted === true;
@@ -91,6 +109,7 @@ async function copyError(dir: string, error: PloopError, options: RunDirectoryOp
 
 interface AttachReply {
   attachment: string;
+  via?: Via | null;
   device?: string | null;
   devno?: string | null;
   keeper: number;
@@ -157,6 +176,14 @@ export function upgradeAttachment(attachment: Pick<Attachment, 'attachment'>, op
 function manage(command: string, { attachment }: Pick<Attachment, 'attachment'>, options: ManageOptions): Promise<ManagedResult> {
   checkOptions(command, options, ['runDir', 'timeoutMs']);
   return ploopd([command, attachment, '--run-dir', runDirectory(options), '--timeout-ms', String(options.timeoutMs ?? 30_000)]);
+}
+
+/** The disk was given this size: its device is to show it. */
+export async function showSize(
+  { attachment }: Pick<Attachment, 'attachment'>,
+  options: RunDirectoryOption & { sizeBytes: number },
+): Promise<void> {
+  await ploopd(['capacity', attachment, '--run-dir', runDirectory(options), '--size', String(options.sizeBytes)]);
 }
 
 /** Runs one command of the daemon's program. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mounting a stopped container's file system on its mount point, to look at it or repair it, and undoing that.
 
+import type { ViaChoice } from '../attach/via.js';
 import { PloopError } from '../errors.js';
 import { configuredLimits } from './limits.js';
 import { requireContainer } from './place/locate.js';
@@ -11,6 +12,8 @@ import { isMounted, liveContainer, requireStopped } from './state.js';
 import { mountContainerImage, unmountContainerImage } from './storage.js';
 
 export interface MountContainerOptions extends VzRootOptions {
+  /** How the block device is made. Default: $PLOOP_VIA, or `auto`. */
+  via?: ViaChoice | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -23,7 +26,7 @@ export async function mountContainer(ctid: string, options: MountContainerOption
         hint: `Unmount it with: vzctl umount ${ctid}`,
       });
     }
-    await mountContainerImage(paths, { limits: configuredLimits(config), signal: options.signal });
+    await mountContainerImage(paths, { limits: configuredLimits(config), via: options.via, signal: options.signal });
     return { mountPoint: paths.mountPoint };
   });
 }

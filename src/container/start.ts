@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Starting and restarting a container: mount its image, write the bundle, let the runtime create and start it.
 
+import type { ViaChoice } from '../attach/via.js';
 import { PloopError } from '../errors.js';
 import { nativeFile } from '../native/binding.js';
 import { configuredLimits } from './limits.js';
@@ -19,6 +20,8 @@ import { mountContainerImage, unmountContainerImage } from './storage.js';
 export interface StartOptions extends VzRootOptions {
   /** "runc", "crun" or a path; default $PLOOP_RUNTIME, default by probe of the host's control groups. */
   runtime?: string | undefined;
+  /** How the block device is made. Default: $PLOOP_VIA, or `auto`. */
+  via?: ViaChoice | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -43,7 +46,7 @@ async function startLocked(ctid: string, options: StartOptions): Promise<Started
   const fallbackInit = nativeFile('ploop-init');
   await clearEnded(paths);
   const wasMounted = await isMounted(paths);
-  await mountContainerImage(paths, { limits: configuredLimits(config), signal: options.signal });
+  await mountContainerImage(paths, { limits: configuredLimits(config), via: options.via, signal: options.signal });
   try {
     const init = await detectInit(paths.mountPoint);
     const runtime = runtimeFor(paths, program, cgroups);

@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 
 import { attachmentsOf, findAttachment, type DeviceLimits } from '../attach/attachments.js';
 import { attachedError } from '../attach/operations.js';
+import type { ViaChoice } from '../attach/via.js';
 import { PloopError } from '../errors.js';
 import { unmountAndDetach } from '../filesystem/image/detach.js';
 import { mountImage } from '../filesystem/image/mount.js';
@@ -36,10 +37,10 @@ export async function buildContainerImage(dir: string, options: BuildImageOption
 /** Mounted already is fine; a mount whose ploopd was killed is made anew. Under the container's lock. */
 export async function mountContainerImage(
   paths: ContainerPaths,
-  options: { limits: DeviceLimits; signal?: AbortSignal | undefined },
+  options: { limits: DeviceLimits; via?: ViaChoice | undefined; signal?: AbortSignal | undefined },
 ): Promise<void> {
   const { runDir } = paths.roots;
-  const { limits, signal } = options;
+  const { limits, via, signal } = options;
   await marked(paths, async () => {
     if (await isMounted(paths)) {
       const attachment = await findAttachment(paths.imageDir, { runDir });
@@ -48,7 +49,7 @@ export async function mountContainerImage(
       await unmountImage(paths.mountPoint, { runDir });
     }
     await mkdir(paths.mountPoint, { recursive: true, mode: 0o700 });
-    await mountImage(paths.imageDir, { runDir, mountPoint: paths.mountPoint, ...limits, signal });
+    await mountImage(paths.imageDir, { runDir, mountPoint: paths.mountPoint, ...limits, via, signal });
   });
 }
 

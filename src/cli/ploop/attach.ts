@@ -7,6 +7,7 @@ import { readDescriptor } from '../../image/descriptor.js';
 import { findSnapshot } from '../../image/snapshots.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
 import { LIMIT_OPTIONS, limitsOf } from '../limits.js';
+import { VIA_OPTION, viaOf } from '../via.js';
 import { IMAGE_ARGUMENT, ON_FULL_OPTION, onFull, runDirOption, text, word } from './image-argument.js';
 
 export const attachCommand: Command = {
@@ -19,6 +20,7 @@ export const attachCommand: Command = {
     { flags: '--snapshot <id>', summary: 'attach this snapshot, read-only, instead of the present state' },
     { flags: '--sector-size <bytes>', summary: 'logical sector size of the device', choices: ['512', '4096'], default: '512' },
     ON_FULL_OPTION,
+    VIA_OPTION,
     ...LIMIT_OPTIONS,
   ],
   examples: [['ploop attach /vz/web', 'prints /dev/loop0, say']],
@@ -34,6 +36,7 @@ async function attach(ctx: Context, args: ParsedArguments, options: ParsedOption
     snapshot,
     sectorSizeBytes: options['sectorSize'] === '4096' ? 4096 : 512,
     onFull: onFull(options),
+    ...viaOf(options),
     ...limitsOf(options),
     signal: ctx.signal,
     ...runDirOption(ctx),

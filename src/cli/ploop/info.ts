@@ -72,7 +72,7 @@ function reclaimableText(image: ImageDescription, bytes: number): string {
 
 function attachmentText(one: AttachmentDescription): string {
   const what = one.snapshot === null ? '' : `snapshot ${one.snapshot.slice(0, 8)} `;
-  const device = one.device ?? 'without a device';
+  const device = one.device === null ? 'without a device' : `${one.device} (${one.via ?? 'no way'})`;
   const mounted = one.mountPoints.length === 0 ? ', not mounted' : `, mounted on ${one.mountPoints.join(', ')}`;
   const full = one.full === null ? '' : `; the host is full: ${one.full.requests} requests wait since ${one.full.since ?? '?'}`;
   const limits = limitsText(one);

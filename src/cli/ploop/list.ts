@@ -18,6 +18,7 @@ async function list(ctx: Context): Promise<number> {
   const attachments = await Promise.all((await listAttachments(runDirOption(ctx))).map(withMountPoints));
   const rows = attachments.map((one) => [
     one.device ?? '-',
+    one.via ?? '-',
     one.full === null ? one.state : 'host full',
     one.readOnly ? 'ro' : 'rw',
     one.snapshot?.slice(0, 8) ?? '-',
@@ -25,7 +26,7 @@ async function list(ctx: Context): Promise<number> {
     one.mountPoints.join(',') || '-',
     one.since,
   ]);
-  const titles = ['DEVICE', 'STATE', 'MODE', 'SNAPSHOT', 'IMAGE', 'MOUNTED ON', 'SINCE'];
+  const titles = ['DEVICE', 'VIA', 'STATE', 'MODE', 'SNAPSHOT', 'IMAGE', 'MOUNTED ON', 'SINCE'];
   const text = table(
     titles.map((title) => ({ title })),
     rows,

@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import { mountImage } from '../../filesystem/image/mount.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
 import { LIMIT_OPTIONS, limitsOf } from '../limits.js';
+import { VIA_OPTION, viaOf } from '../via.js';
 import { IMAGE_ARGUMENT, ON_FULL_OPTION, onFull, runDirOption, text, word } from './image-argument.js';
 
 export const mountCommand: Command = {
@@ -18,6 +19,7 @@ export const mountCommand: Command = {
     { flags: '-r, --read-only', summary: 'refuse writes' },
     { flags: '--snapshot <id>', summary: 'mount this snapshot, read-only, instead of the present state' },
     ON_FULL_OPTION,
+    VIA_OPTION,
     ...LIMIT_OPTIONS,
   ],
   examples: [
@@ -34,6 +36,7 @@ async function mount(ctx: Context, args: ParsedArguments, options: ParsedOptions
     readOnly: options['readOnly'] === true,
     snapshot: text(options['snapshot']),
     onFull: onFull(options),
+    ...viaOf(options),
     ...limitsOf(options),
     signal: ctx.signal,
     ...runDirOption(ctx),

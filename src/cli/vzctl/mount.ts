@@ -4,17 +4,18 @@ import { compactContainer } from '../../container/compact.js';
 import { mountContainer, unmountContainer } from '../../container/mount.js';
 import type { Command } from '../command.js';
 import { compactedText, stepProgress } from '../compacted.js';
+import { VIA_OPTION, viaOf } from '../via.js';
 import { CTID, ctidOf, rootsOf, VZ_ROOT } from './options.js';
 
 export const mountCommand: Command = {
   name: 'mount',
   summary: "mount a stopped container's file system",
   arguments: [CTID],
-  options: [VZ_ROOT],
+  options: [VIA_OPTION, VZ_ROOT],
   examples: [['vzctl mount 101', 'on /vz/root/101']],
   async run(ctx, args, options) {
     const ctid = ctidOf(args);
-    const { mountPoint } = await mountContainer(ctid, { ...rootsOf(options), signal: ctx.signal });
+    const { mountPoint } = await mountContainer(ctid, { ...rootsOf(options), ...viaOf(options), signal: ctx.signal });
     ctx.result({ ctid, mountPoint }, `Container ${ctid} is mounted on ${mountPoint}`);
   },
 };

@@ -5,6 +5,7 @@ import { containerState } from '../../container/state.js';
 import { stopContainer, type StoppedContainer } from '../../container/stop.js';
 import { PloopError } from '../../errors.js';
 import type { Command, Context, Option } from '../command.js';
+import { VIA_OPTION, viaOf } from '../via.js';
 import { CTID, ctidOf, rootsOf, RUNTIME, textOf, VZ_ROOT } from './options.js';
 
 const FAST: Option = { flags: '--fast', summary: 'kill everything at once instead of shutting down' };
@@ -25,10 +26,15 @@ export const startCommand: Command = {
   summary: 'mount a container and start its init',
   description: 'A root without an init of its own gets a small one, so that any root file system can be started.',
   arguments: [CTID],
-  options: [RUNTIME, VZ_ROOT],
+  options: [RUNTIME, VIA_OPTION, VZ_ROOT],
   examples: [['vzctl start 101', 'start container 101']],
   async run(ctx, args, options) {
-    const started = await startContainer(ctidOf(args), { ...rootsOf(options), runtime: textOf(options, 'runtime'), signal: ctx.signal });
+    const started = await startContainer(ctidOf(args), {
+      ...rootsOf(options),
+      runtime: textOf(options, 'runtime'),
+      ...viaOf(options),
+      signal: ctx.signal,
+    });
     ctx.result(started, startedText(started));
   },
 };
@@ -66,13 +72,14 @@ export const restartCommand: Command = {
   name: 'restart',
   summary: 'stop a container, if it runs, and start it',
   arguments: [CTID],
-  options: [FAST, TIMEOUT, RUNTIME, VZ_ROOT],
+  options: [FAST, TIMEOUT, RUNTIME, VIA_OPTION, VZ_ROOT],
   examples: [['vzctl restart 101', 'shut down and start again']],
   async run(ctx, args, options) {
     const { stopped, started } = await restartContainer(ctidOf(args), {
       ...rootsOf(options),
       ...stopOptions(options),
       runtime: textOf(options, 'runtime'),
+      ...viaOf(options),
       signal: ctx.signal,
     });
     noteStop(ctx, stopped);

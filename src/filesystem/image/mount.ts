@@ -7,6 +7,7 @@ import { findAttachment, type Attachment, type DeviceLimits, type OnFull } from 
 import { mountPointsOf } from '../../attach/mounts.js';
 import { attachImage, type AttachResult } from '../../attach/ploopd.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
+import type { ViaChoice } from '../../attach/via.js';
 import { PloopError } from '../../errors.js';
 import { readDescriptor } from '../../image/descriptor.js';
 import { findSnapshot } from '../../image/snapshots.js';
@@ -25,6 +26,8 @@ export interface MountImageOptions extends RunDirectoryOption, DeviceLimits {
   snapshot?: string | undefined;
   /** What writes do while the host's file system is full: wait for room (the default), or fail. */
   onFull?: OnFull | undefined;
+  /** How the device is made. Default: $PLOOP_VIA, or `auto`. */
+  via?: ViaChoice | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -45,8 +48,8 @@ export async function mountImage(dir: string, options: MountImageOptions = {}): 
   if (options.mountPoint !== undefined) await checkPlace(dir, options.mountPoint);
   await clearAbandoned(dir, options);
   await checkNotAttached(dir, snapshot, options);
-  const { runDir, signal, readOnly, onFull, iops, bps } = options;
-  const attached = await attachImage(dir, { runDir, signal, readOnly, onFull, iops, bps, ...(snapshot === null ? {} : { snapshot }) });
+  const { runDir, signal, readOnly, onFull, via, iops, bps } = options;
+  const attached = await attachImage(dir, { runDir, signal, readOnly, onFull, via, iops, bps, ...(snapshot === null ? {} : { snapshot }) });
   try {
     return await mountAttached(dir, attached, { ...options, snapshot });
   } catch (error) {

@@ -7,9 +7,9 @@ import { findAttachment, type Attachment } from '../../attach/attachments.js';
 import { control, deadDaemon } from '../../attach/control.js';
 import { readMounts } from '../../attach/mounts.js';
 import { whileDetached } from '../../attach/operations.js';
+import { showSize } from '../../attach/ploopd.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
-import { run } from '../../exec/run.js';
 import { readDescriptor } from '../../image/descriptor.js';
 import { native } from '../../native/index.js';
 import { formatSize, MAX_SIZE_BYTES } from '../../units.js';
@@ -105,19 +105,20 @@ async function resizeAttached(attachment: Attachment, sizeBytes: number, options
   }
   if (type !== null) await checkOnlineGrowth(type);
   await control(attachment, 'resize', { size: sizeBytes }, { signal: options.signal });
-  if (device !== null) await growDevice(device, attachment.devno, sizeBytes);
+  if (device !== null) await growDevice(attachment, sizeBytes, options);
   if (type === null || mount === undefined || device === null) return { grown: null, mountPoint: null };
   await growFileSystem(device, { type, mountPoint: mount.mountPoint, signal: options.signal });
   return { grown: type, mountPoint: mount.mountPoint };
 }
 
-/** Makes the loop device look at the size again, and at whether it has. */
-async function growDevice(device: string, devno: string | null, sizeBytes: number): Promise<void> {
-  await run('losetup', ['--set-capacity', device]);
+/** Makes the device show the size, and looks at whether it does. */
+async function growDevice(attachment: Attachment, sizeBytes: number, { runDir }: RunDirectoryOption): Promise<void> {
+  const { device, devno } = attachment;
+  await showSize(attachment, { runDir, sizeBytes });
   const sectors = await readFile(`/sys/dev/block/${devno ?? ''}/size`, 'utf8');
   const seenBytes = Number(sectors) * 512;
   if (seenBytes === sizeBytes) return;
-  throw new PloopError('DAEMON', `the image has ${sizeBytes} bytes now, but ${device} still shows ${seenBytes}`, {
+  throw new PloopError('DAEMON', `the image has ${sizeBytes} bytes now, but ${device ?? 'its device'} still shows ${seenBytes}`, {
     hint: 'Unmount the image and mount it again, then run the same command to grow the file system.',
   });
 }
