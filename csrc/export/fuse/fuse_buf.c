@@ -4,11 +4,16 @@
  * other into the current chunk; a chunk is empty again when the last request
  * in it was answered.
  *
+ * Long requests get chunks that are one huge page each: looking 256 pages up
+ * costs a fifth of the time that moving them does. Others never do, so that
+ * small requests cost no more memory than they need.
+ *
  * INVARIANTS
  *  1. chunk.pos is a multiple of PAGE; the next request's head page starts
  *     there, its data one page later.
  *  2. [chunk, chunk + populated) has pages. pl_fuse_pool_next() returns a
- *     place only when all of it lies below `populated`.
+ *     place only when all of it lies below `populated`, or when nothing is
+ *     kept and the host has no memory.
  *  3. chunk.users counts kept requests; pos returns to 0 when it reaches 0.
  */
 #include "export/fuse/fuse_buf.h"
@@ -32,41 +37,53 @@
 #define CHUNK_SIZE (2u << 20)
 #define SPAN (PAGE + PL_FUSE_DATA_MAX) /* the largest request */
 #define POPULATE_STEP (256u << 10)
+#define IDLE_KEEP (64u << 10) /* most first requests find their pages */
+#define LONG (128u << 10) /* a request, from this on */
+#define BULK (4u << 20) /* so much in long ones: they get huge pages */
 
 struct chunk {
 	uint32_t pos, populated; /* bytes */
 	uint32_t users;
+	bool huge;
 };
 
 struct pl_fuse_pool {
-	uint8_t *base;
+	uint8_t *base, *map; /* base: aligned to chunks */
+	uint64_t long_bytes; /* since it was quiet */
+	unsigned kept;
 	unsigned n_chunks, current;
 	struct chunk chunk[];
 };
+
+static size_t map_size(unsigned n_chunks)
+{
+	return ((size_t)n_chunks + 1) * CHUNK_SIZE;
+}
 
 int pl_fuse_pool_new(struct pl_fuse_pool **ret, size_t max_bytes,
 		     struct pl_err *err)
 {
 	unsigned n = (unsigned)(max_bytes / CHUNK_SIZE);
 	struct pl_fuse_pool *pool;
-	void *base;
+	uint8_t *map;
 
 	if (n == 0)
 		n = 1;
 	pool = calloc(1, sizeof(*pool) + n * sizeof(pool->chunk[0]));
 	if (!pool)
 		return pl_err_sys(err, -ENOMEM, "request buffers");
-	base = mmap(NULL, (size_t)n * CHUNK_SIZE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (base == MAP_FAILED) {
+	map = mmap(NULL, map_size(n), PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map == MAP_FAILED) {
 		free(pool);
 		return pl_err_sys(err, -errno, "request buffers");
 	}
-	/* Huge pages would make an idle image cost 2 MiB where 1 is enough. */
-	madvise(base, (size_t)n * CHUNK_SIZE, MADV_NOHUGEPAGE);
+	/* Only where asked for: see set_huge(). */
+	madvise(map, map_size(n), MADV_NOHUGEPAGE);
 	/* Best effort: without CAP_IPC_LOCK buffers can be swapped out. */
-	mlock2(base, (size_t)n * CHUNK_SIZE, MLOCK_ONFAULT);
-	pool->base = base;
+	mlock2(map, map_size(n), MLOCK_ONFAULT);
+	pool->map = map;
+	pool->base = map + (CHUNK_SIZE - (uintptr_t)map % CHUNK_SIZE);
 	pool->n_chunks = n;
 	*ret = pool;
 	return 0;
@@ -76,13 +93,22 @@ void pl_fuse_pool_free(struct pl_fuse_pool *pool)
 {
 	if (!pool)
 		return;
-	munmap(pool->base, (size_t)pool->n_chunks * CHUNK_SIZE);
+	munmap(pool->map, map_size(pool->n_chunks));
 	free(pool);
 }
 
 static uint8_t *chunk_base(const struct pl_fuse_pool *pool, unsigned i)
 {
 	return pool->base + (size_t)i * CHUNK_SIZE;
+}
+
+static void set_huge(struct pl_fuse_pool *pool, unsigned i, bool huge)
+{
+	if (pool->chunk[i].huge == huge)
+		return;
+	madvise(chunk_base(pool, i), CHUNK_SIZE,
+		huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	pool->chunk[i].huge = huge;
 }
 
 static int populate(struct pl_fuse_pool *pool, unsigned i, uint32_t need)
@@ -94,8 +120,8 @@ static int populate(struct pl_fuse_pool *pool, unsigned i, uint32_t need)
 	if (c->populated >= need)
 		return 0;
 	/* In steps: not one system call per small request. */
-	end = c->populated ? need + POPULATE_STEP : need;
-	if (end > CHUNK_SIZE)
+	end = c->populated > IDLE_KEEP ? need + POPULATE_STEP : need;
+	if (end > CHUNK_SIZE || c->huge)
 		end = CHUNK_SIZE;
 	if (madvise(at + c->populated, end - c->populated,
 		    MADV_POPULATE_WRITE) < 0) {
@@ -113,22 +139,33 @@ static bool has_room(const struct chunk *c)
 	return c->pos + SPAN <= CHUNK_SIZE;
 }
 
-/* The chunk to fill: the current one, else a used one, else a fresh one. */
+static bool bulk(const struct pl_fuse_pool *pool)
+{
+	return pool->long_bytes >= BULK;
+}
+
+/* The chunk to fill: the current one, else the best that has room. */
 static int pick(const struct pl_fuse_pool *pool)
 {
-	int fresh = -1;
+	enum { NONE = -1, SMALL, FRESH, READY } rank, best_rank = NONE;
+	const struct chunk *c = &pool->chunk[pool->current];
+	int best = -1;
 
-	if (has_room(&pool->chunk[pool->current]))
+	if (has_room(c) && c->huge == bulk(pool))
 		return (int)pool->current;
 	for (unsigned i = 0; i < pool->n_chunks; i++) {
-		if (!has_room(&pool->chunk[i]))
+		c = &pool->chunk[i];
+		if (!has_room(c))
 			continue;
-		if (pool->chunk[i].populated)
-			return (int)i;
-		if (fresh < 0)
-			fresh = (int)i;
+		rank = !c->populated	     ? FRESH :
+		       c->huge == bulk(pool) ? READY :
+					       SMALL;
+		if (rank > best_rank) {
+			best_rank = rank;
+			best = (int)i;
+		}
 	}
-	return fresh;
+	return best;
 }
 
 uint8_t *pl_fuse_pool_next(struct pl_fuse_pool *pool)
@@ -139,7 +176,11 @@ uint8_t *pl_fuse_pool_next(struct pl_fuse_pool *pool)
 	if (i < 0)
 		return NULL;
 	c = &pool->chunk[i];
-	if (populate(pool, (unsigned)i, c->pos + SPAN) < 0)
+	if (!c->populated)
+		set_huge(pool, (unsigned)i, bulk(pool));
+	/* Without memory: the next answer tries again. When there will be none
+	 * the kernel has to find the pages, while it copies a request. */
+	if (populate(pool, (unsigned)i, c->pos + SPAN) < 0 && pool->kept)
 		return NULL;
 	pool->current = (unsigned)i;
 	return chunk_base(pool, (unsigned)i) + c->pos + PAGE;
@@ -152,6 +193,9 @@ unsigned pl_fuse_pool_keep(struct pl_fuse_pool *pool, size_t len)
 	assert(len <= PL_FUSE_DATA_MAX && has_room(c));
 	c->pos += PAGE + (uint32_t)((len + PAGE - 1) & ~(size_t)(PAGE - 1));
 	c->users++;
+	pool->kept++;
+	if (len >= LONG && !bulk(pool))
+		pool->long_bytes += len;
 	return pool->current;
 }
 
@@ -160,6 +204,7 @@ void pl_fuse_pool_release(struct pl_fuse_pool *pool, unsigned chunk)
 	struct chunk *c = &pool->chunk[chunk];
 
 	assert(chunk < pool->n_chunks && c->users > 0);
+	pool->kept--;
 	if (--c->users == 0)
 		c->pos = 0;
 }
@@ -175,14 +220,18 @@ static void give_back(void *at, size_t len)
 
 void pl_fuse_pool_shrink(struct pl_fuse_pool *pool)
 {
-	for (unsigned i = 0; i < pool->n_chunks; i++) {
+	uint32_t keep = IDLE_KEEP;
+
+	pool->long_bytes = 0;
+	for (unsigned i = 0; i < pool->n_chunks; i++, keep = 0) {
 		struct chunk *c = &pool->chunk[i];
-		uint32_t keep = i == 0 ? SPAN : 0;
 
 		if (c->users || c->populated <= keep)
 			continue;
 		give_back(chunk_base(pool, i) + keep, c->populated - keep);
 		c->populated = keep;
+		if (!keep)
+			set_huge(pool, i, false);
 	}
 	if (pool->chunk[pool->current].users == 0)
 		pool->current = 0;

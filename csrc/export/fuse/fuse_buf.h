@@ -4,9 +4,10 @@
  *
  * The kernel copies a request into our memory while it holds it; when that
  * copy must first fetch a page and a SIGKILL arrives, the copy fails and the
- * device sees an I/O error. So the place of the next request always has all
- * its pages: that is this module's promise, and why memory is not simply
- * touched on demand.
+ * device sees an I/O error. So the place of the next request has all its
+ * pages when it is read: that is this module's promise, and why memory is not
+ * simply touched on demand. An idle pool keeps the first pages only; a host
+ * without memory for the rest leaves it to the kernel, rather than stand still.
  *
  * A buffer is a page-aligned span with PL_FUSE_WRITE_HEAD bytes before it, so
  * that the data of a WRITE, read together with its header, is page-aligned.
@@ -28,7 +29,8 @@ void pl_fuse_pool_free(struct pl_fuse_pool *pool); /* accepts NULL */
 
 /*
  * Where the data of the next request goes: PL_FUSE_DATA_MAX bytes, with room
- * for its head before. The same place until it is kept. NULL: all is in use.
+ * for its head before. The same place until it is kept. NULL: all is in use, or
+ * there is no memory until something is released.
  */
 uint8_t *pl_fuse_pool_next(struct pl_fuse_pool *pool);
 

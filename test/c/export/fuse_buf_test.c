@@ -82,7 +82,7 @@ pl_test("never takes more than its bound, and goes on after a release")
 	pl_fuse_pool_free(pool);
 }
 
-pl_test("an idle pool keeps one place and no more")
+pl_test("an idle pool keeps 64 KiB, and has a whole place when it is wanted")
 {
 	struct pl_fuse_pool *pool = new_pool(64 * MIB);
 	unsigned chunk[16];
@@ -95,9 +95,37 @@ pl_test("an idle pool keeps one place and no more")
 		pl_fuse_pool_release(pool, chunk[i]);
 	ok(pl_fuse_pool_resident(pool) > 15 * MIB);
 	pl_fuse_pool_shrink(pool);
-	is_int(pl_fuse_pool_resident(pool), MIB + 4096);
+	is_int(pl_fuse_pool_resident(pool), 64 << 10);
 	ok(populated(pl_fuse_pool_next(pool)));
 	is_int(pl_fuse_pool_resident(pool), MIB + 4096);
+	pl_fuse_pool_free(pool);
+}
+
+/* Keeps and releases n requests of len bytes, one at a time. */
+static void use(struct pl_fuse_pool *pool, int n, size_t len)
+{
+	for (int i = 0; i < n; i++) {
+		require(pl_fuse_pool_next(pool));
+		pl_fuse_pool_release(pool, pl_fuse_pool_keep(pool, len));
+	}
+}
+
+pl_test("long requests get chunks of their own, until it is quiet")
+{
+	struct pl_fuse_pool *pool = new_pool(64 * MIB);
+	uint8_t *small, *large;
+
+	use(pool, 10000, 4096);
+	small = pl_fuse_pool_next(pool);
+	is_int(pl_fuse_pool_resident(pool), MIB + 4096);
+	use(pool, 8, MIB / 2);
+	large = pl_fuse_pool_next(pool);
+	require(large);
+	ok(large != small);
+	is_int((uintptr_t)large % (2 * MIB), 4096);
+	is_int(pl_fuse_pool_resident(pool), 3 * MIB + 4096);
+	pl_fuse_pool_shrink(pool);
+	ok(pl_fuse_pool_next(pool) == small);
 	pl_fuse_pool_free(pool);
 }
 
