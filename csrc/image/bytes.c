@@ -38,6 +38,14 @@ static unsigned look_only(const struct pl_image *img)
 	return img->writable ? 0 : LAYER_FILE_LOOK;
 }
 
+/* A clone has the file, too: it is not changed in any way (FMT-086). */
+static bool is_shared(const struct pl_layer *ly)
+{
+	uint64_t links;
+
+	return pl_store_links(pl_layer_store(ly), &links) < 0 || links > 1;
+}
+
 /*
  * A layer below the top, read-only. A crash between a snapshot's commit and
  * sealing leaves one unsealed: sealed now, when we may.
@@ -51,7 +59,8 @@ static int open_lower(struct pl_image *img, const char *id, bool may_seal,
 
 	if (rc < 0 || !may_seal ||
 	    (pl_layer_header(*ret)->state == PL_LAYER_SEALED &&
-	     pl_layer_header(*ret)->flags & PL_HEADER_CLEAN))
+	     pl_layer_header(*ret)->flags & PL_HEADER_CLEAN) ||
+	    is_shared(*ret))
 		return rc;
 	pl_layer_abandon(*ret);
 	*ret = NULL; /* callers clean up what they were given */

@@ -17,7 +17,6 @@
 #include "base/uuid.h"
 #include "image/image_int.h"
 
-#define COPY_BYTES (1u << 20)
 #define TRIES 20u /* while the source's layers are being rearranged */
 
 struct clone {
@@ -122,61 +121,6 @@ static int hold(struct clone *c, const char *key, struct pl_err *err)
 
 /* ---- the files ---- */
 
-static int copy_range(struct pl_store *to, struct pl_store *from, uint64_t off,
-		      uint64_t end, char *buf)
-{
-	uint64_t n;
-	int rc = pl_store_clone(to, off, from, off, end - off);
-
-	if (rc != -EOPNOTSUPP)
-		return rc;
-	for (rc = 0; off < end && rc == 0; off += n) {
-		n = end - off < COPY_BYTES ? end - off : COPY_BYTES;
-		rc = pl_store_read(from, buf, n, off, 0);
-		if (rc == 0)
-			rc = pl_store_write(to, buf, n, off, 0);
-	}
-	return rc;
-}
-
-static int copy_data(struct pl_store *to, struct pl_store *from)
-{
-	uint64_t size, off = 0, start, end;
-	char *buf = NULL;
-	int rc = pl_store_size(from, &size);
-
-	if (rc == 0)
-		rc = pl_store_truncate(to, size);
-	if (rc == 0 && posix_memalign((void **)&buf, PL_PAGE, COPY_BYTES) != 0)
-		rc = -ENOMEM;
-	while (rc == 0 && off < size) {
-		rc = pl_store_seek_data(from, off, &start, &end);
-		if (rc < 0 || start >= size)
-			break;
-		start = start / PL_PAGE * PL_PAGE;
-		end = end < size ? pl_div_up(end, PL_PAGE) * PL_PAGE : end;
-		end = end < size ? end : size;
-		rc = copy_range(to, from, start, end, buf);
-		off = end;
-	}
-	free(buf);
-	return rc < 0 ? rc : pl_store_sync(to);
-}
-
-static int copy_file(struct clone *c, unsigned i, const char *name,
-		     struct pl_err *err)
-{
-	struct pl_store *to;
-	int rc = c->to.dir->ops->open(c->to.dir, name,
-				      PL_OPEN_WRITE | PL_OPEN_CREATE, &to, err);
-
-	if (rc < 0)
-		return rc;
-	rc = copy_data(to, pl_layer_store(c->held[i]));
-	pl_store_close(to);
-	return rc < 0 ? pl_err_sys(err, rc, "%s/%s", c->to.dir->path, name) : 0;
-}
-
 static int share_file(struct clone *c, unsigned i, struct pl_err *err)
 {
 	struct pl_dir *to = c->to.dir;
@@ -191,7 +135,8 @@ static int share_file(struct clone *c, unsigned i, struct pl_err *err)
 	if (rc != -EXDEV && rc != -EMLINK && rc != -EPERM && rc != -EOPNOTSUPP)
 		return pl_err_sys(err, rc, "%s/%s", to->path, name);
 	if (c->copy)
-		return copy_file(c, i, name, err);
+		return layer_file_copy(&c->to, pl_layer_store(c->held[i]), name,
+				       err);
 	return pl_err_set(err, PL_E_UNSUPPORTED, -rc,
 			  "%s and %s can't share files (%s)", to->path,
 			  c->from.dir->path,
@@ -213,6 +158,7 @@ static int describe(struct clone *c, struct pl_err *err)
 	memcpy(top.parent, base->id, sizeof(top.parent));
 	memcpy(d->top, top.id, sizeof(d->top));
 	d->size = base->size;
+	d->discard = c->from.desc.discard;
 	for (unsigned i = 0; i < c->n && rc == 0; i++)
 		rc = descriptor_add_layer(d, c->chain[i]);
 	if (rc == 0)

@@ -33,8 +33,7 @@ int descriptor_load(struct pl_dir *dir, struct pl_image_desc *ret,
 int descriptor_store(struct pl_dir *dir, const struct pl_image_desc *desc,
 		     struct pl_err *err);
 /* descriptor_tree.c: ids are unique, parents exist, following them ends. */
-int descriptor_check_tree(const struct pl_image_desc *desc,
-			  struct pl_err *err);
+int descriptor_check_tree(const struct pl_image_desc *desc, struct pl_err *err);
 void descriptor_free(struct pl_image_desc *desc);
 int descriptor_copy(const struct pl_image_desc *from, struct pl_image_desc *to);
 int descriptor_add_layer(struct pl_image_desc *desc,
@@ -71,6 +70,15 @@ int layer_file_open_how(struct pl_image *img, const char *id, unsigned flags,
 /* Its file alone. */
 int layer_file_store(struct pl_image *img, const char *id, unsigned open_flags,
 		     struct pl_store **ret, struct pl_err *err);
+/* A new file with what `from` holds, durable but for its name. */
+int layer_file_copy(struct pl_image *img, struct pl_store *from,
+		    const char *name, struct pl_err *err);
+/*
+ * The layer's file is the image's own afterwards: a copy, durable, under its
+ * name. Others keep `shared`, which is open for reading.
+ */
+int layer_file_unshare(struct pl_image *img, const char *id,
+		       struct pl_store *shared, struct pl_err *err);
 void layer_file_unlink(struct pl_image *img, const char *id);
 /*
  * A new image in an empty, locked directory: fills img->desc (without layers),

@@ -117,21 +117,53 @@ static int fix_layer(struct pl_store *st, bool top, struct pl_err *err)
 	return rc;
 }
 
+/*
+ * Open for writing, locked against those who look or link, and with no other
+ * name: what a clone shares is copied first, so that it keeps what it has.
+ */
+static int open_own(struct repair *r, const char *id, struct pl_store **ret,
+		    struct pl_err *err)
+{
+	struct pl_image *img = &r->c.img;
+	uint64_t links = 0;
+	int rc = layer_file_store(img, id, PL_OPEN_WRITE, ret, err);
+
+	if (rc < 0)
+		return rc;
+	rc = pl_store_lock(*ret, PL_STORE_EXCLUSIVE);
+	if (rc == -EBUSY)
+		pl_err_set(err, PL_E_BUSY, EBUSY,
+			   "%s: layer %s is being read by somebody else: a "
+			   "mounted snapshot, a backup or a clone",
+			   img->dir->path, id);
+	if (rc == 0)
+		rc = pl_store_links(*ret, &links);
+	if (rc < 0 && rc != -EBUSY)
+		pl_err_sys(err, rc, "layer %s: lock", id);
+	if (rc == 0 && links > 1) {
+		rc = layer_file_unshare(img, id, *ret, err);
+		if (rc == 0) {
+			pl_store_close(*ret);
+			return open_own(r, id, ret, err);
+		}
+	}
+	if (rc < 0)
+		pl_store_close(*ret);
+	return rc;
+}
+
 static int fix(struct repair *r, unsigned i, struct pl_err *err)
 {
 	const struct pl_image_desc *d = &r->c.img.desc;
 	const struct repair_work *w = &r->work[i];
 	bool top = strcmp(d->layers[i].id, d->top) == 0;
 	bool settled = w->state.clean && (top || w->state.sealed);
-	char name[LAYER_NAME_MAX];
 	struct pl_store *st;
 	int rc;
 
 	if (w->blocked || (settled && !w->exact && !w->salvage))
 		return 0;
-	layer_file_name(name, d->layers[i].id);
-	rc = r->c.img.dir->ops->open(r->c.img.dir, name, PL_OPEN_WRITE, &st,
-				     err);
+	rc = open_own(r, d->layers[i].id, &st, err);
 	if (rc < 0)
 		return rc;
 	/* A sealed top can only come from a switch that never was: as it is. */

@@ -33,11 +33,13 @@ static void run(void *arg)
 	struct job *job = arg;
 	struct pl_maint_progress p = { .fn = go_on, .arg = job };
 	struct pl_worker *w = job->w;
+	uint64_t links = 0;
 	struct pl_err err;
 	bool added;
 
-	/* Clones share sealed layers: not while it is being written to. */
-	if (pl_store_lock(pl_layer_store(job->ly), PL_STORE_EXCLUSIVE) < 0)
+	/* Clones share sealed layers: neither meanwhile nor before. */
+	if (pl_store_lock(pl_layer_store(job->ly), PL_STORE_EXCLUSIVE) < 0 ||
+	    pl_store_links(pl_layer_store(job->ly), &links) < 0 || links > 1)
 		pl_log("block checksums: the layer is in use already");
 	else if (pl_checksums_add_to(job->ly, &p, &added, &err) < 0 &&
 		 err.code != PL_E_INTERRUPTED)

@@ -142,13 +142,21 @@ pl_test("what one policy kept goes back when another one compacts")
 	finish();
 }
 
-pl_test("is kept in the descriptor, across snapshots too")
+pl_test("is kept in the descriptor, across snapshots and in clones, too")
 {
 	char id[PL_ID_LEN + 1];
+	struct pl_dir *to;
 
 	require(begin("kept", PL_DISCARD_CLUSTER));
 	is_int(pl_image_snapshot(img, ch, "one", NULL, id, &err), 0);
 	close_image();
+	require(done(pl_dir_open(&to, scratch_file("clone"), PL_OPEN_CREATE,
+				 NULL, &err)) &&
+		done(pl_image_clone(dir, "one", to, NULL, false, &err)) &&
+		done(pl_image_open(&img, to, 0, "test", &err)));
+	is_int(pl_image_desc(img)->discard, PL_DISCARD_CLUSTER);
+	pl_image_close(img);
+	pl_dir_close(to);
 	require(open_image());
 	is_int(pl_image_desc(img)->discard, PL_DISCARD_CLUSTER);
 	is_int(pl_image_set_discard(img, ch, PL_DISCARD_BLOCK, &err), 0);
