@@ -10,7 +10,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { findAttachment } from '../src/attach/attachments.js';
 import { exportImage, unexportImage } from '../src/attach/exports.js';
+import { attachImage, detachAttachment } from '../src/attach/ploopd.js';
 import { run } from '../src/exec/run.js';
+import { readDescriptor } from '../src/image/descriptor.js';
 import { native } from '../src/native/index.js';
 import { withWorkshop } from './images.js';
 import type { BenchOptions } from './options.js';
@@ -39,9 +41,13 @@ export async function bench(options: BenchOptions): Promise<Report> {
     await run('dd', ['if=/dev/urandom', `of=${raw}`, 'bs=1M', `count=${options.sizeBytes / 2 ** 20}`, 'status=none']);
     const servers: Server[] = [];
     try {
-      const cached = await nbdkit(folder, raw);
-      servers.push(cached, await qemuNbd(folder, raw), ...(await ours(folder, runDir, raw, options)));
-      servers.push({ ...cached, name: 'nbdkit file, not cached', before: () => forget(raw), end: () => Promise.resolve() });
+      const [files, qcow2] = [await nbdkit(folder, raw), await qemuNbd(folder, raw)];
+      servers.push(files, qcow2);
+      const image = await filled(folder, runDir, raw, options);
+      const [snapshot, now] = [await ours(image, 'snapshot', 'then'), await ours(image, 'now')];
+      const layers = await layersOf(image.dir);
+      servers.push(snapshot, now, cold(files, raw), cold(qcow2, join(folder, 'qcow2')), cold(snapshot, layers.then), cold(now, layers.now));
+      servers.push(await besideDevice(folder, runDir, image.dir));
       return await rounds(servers, options);
     } finally {
       for (const server of servers.toReversed()) await server.end();
@@ -58,7 +64,9 @@ export async function bench(options: BenchOptions): Promise<Report> {
       ratioText(ratioOf(mibPerSecond, qcow2?.mibPerSecond ?? [])),
       spreadOf(cpuSeconds).median.toFixed(2),
     ]),
-    notes: ['Medians of the rounds (least–most). The data are in the page cache, except for `now`, which bypasses it, and the last row.'],
+    notes: [
+      'Medians of the rounds (least–most). Cold: the page cache has dropped the file before. Beside a device: the cache is bypassed.',
+    ],
     figures: measured,
   };
 }
@@ -81,9 +89,10 @@ async function rounds(servers: readonly Server[], options: BenchOptions): Promis
   return measured;
 }
 
-/** The page cache drops the file. */
-async function forget(file: string): Promise<void> {
-  await run('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none']);
+/** The same server; the page cache drops its file before each measurement. */
+function cold(server: Server, file: string): Server {
+  const forget = (): Promise<unknown> => run('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none']);
+  return { ...server, name: `${server.name}, cold`, before: forget, end: () => Promise.resolve() };
 }
 
 /** User and system time; the kernel counts in hundredths. */
@@ -119,21 +128,48 @@ async function qemuNbd(folder: string, raw: string): Promise<Server> {
   return start('qemu-nbd qcow2', 'qemu-nbd', ['--persistent', '--read-only', '--shared=8', '-f', 'qcow2', '-k', socket, qcow2], socket);
 }
 
-/** A snapshot's layer, which is read through the page cache, and what is written to, which is not. */
-async function ours(folder: string, runDir: string, raw: string, options: BenchOptions): Promise<Server[]> {
-  const dir = join(folder, 'image');
-  const end = async (): Promise<void> => void (await unexportImage(dir, { runDir }).catch(() => undefined));
-  const served = async (name: string, key?: string): Promise<Server> => {
-    const { uri, snapshot } = await exportImage(dir, { snapshot: key, name, socket: join(folder, `${name}.sock`), runDir });
-    const attachment = await findAttachment(dir, { runDir, snapshot: snapshot ?? undefined });
-    return { name: `ploop, ${name}`, uri, pid: attachment?.worker ?? 0, end };
+interface Image {
+  dir: string;
+  runDir: string;
+  folder: string;
+}
+
+/** Its snapshot `then` holds the data once, its present state over again. */
+async function filled(folder: string, runDir: string, raw: string, options: BenchOptions): Promise<Image> {
+  const image = { dir: join(folder, 'image'), runDir, folder };
+  await native.create(image.dir, { size: options.sizeBytes });
+  for (const name of ['then', 'fill']) {
+    const { uri, end } = await ours(image, name);
+    await run('nbdcopy', [raw, uri]);
+    await end();
+    if (name === 'then') await native.snapshot(image.dir, { name });
+  }
+  return image;
+}
+
+async function ours({ dir, runDir, folder }: Image, name: string, key?: string): Promise<Server> {
+  const { uri, snapshot } = await exportImage(dir, { snapshot: key, name, socket: join(folder, `${name}.sock`), runDir });
+  const attachment = await findAttachment(dir, { runDir, snapshot: snapshot ?? undefined });
+  const end = async (): Promise<void> => void (await unexportImage(dir, { runDir, name }).catch(() => undefined));
+  return { name: `ploop, ${name}`, uri, pid: attachment?.worker ?? 0, end };
+}
+
+async function layersOf(dir: string): Promise<{ now: string; then: string }> {
+  const { top, snapshots } = await readDescriptor(dir);
+  const file = (layer = ''): string => join(dir, 'layers', `${layer}.plp`);
+  return { now: file(top), then: file(snapshots[0]?.layer) };
+}
+
+/** A copy of the image, as a block device on which nothing happens meanwhile. */
+async function besideDevice(folder: string, runDir: string, from: string): Promise<Server> {
+  const dir = join(folder, 'attached');
+  await run('cp', ['--archive', '--sparse=always', from, dir]);
+  await native.newId(dir);
+  const device = await attachImage(dir, { runDir });
+  const server = await ours({ dir, runDir, folder }, 'beside');
+  const end = async (): Promise<void> => {
+    await server.end();
+    await detachAttachment(device, { runDir });
   };
-  await native.create(dir, { size: options.sizeBytes });
-  const fill = await served('fill');
-  await run('nbdcopy', [raw, fill.uri]);
-  await end();
-  await native.snapshot(dir, { name: 'then' });
-  const now = await served('now');
-  await run('nbdcopy', [raw, now.uri]);
-  return [await served('snapshot', 'then'), now];
+  return { ...server, name: 'ploop, beside a device', end };
 }

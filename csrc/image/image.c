@@ -113,15 +113,20 @@ static int lock_to_look(struct pl_image *img, const char *id,
 	return rc < 0 ? pl_err_sys(err, rc, "layer %s: lock", id) : 0;
 }
 
+unsigned layer_file_direct(const struct pl_image *img)
+{
+	return img->cached ? 0 : PL_OPEN_DIRECT;
+}
+
 int layer_file_open(struct pl_image *img, const char *id, unsigned flags,
 		    bool direct, struct pl_pending *pending,
 		    struct pl_layer **ret, struct pl_err *err)
 {
-	return layer_file_open_how(img, id, flags,
-				   (flags & PL_LAYER_WRITE ? PL_OPEN_WRITE :
-							     0) |
-					   (direct ? PL_OPEN_DIRECT : 0),
-				   pending, ret, err);
+	return layer_file_open_how(
+		img, id, flags,
+		(flags & PL_LAYER_WRITE ? PL_OPEN_WRITE : 0) |
+			(direct ? layer_file_direct(img) : 0),
+		pending, ret, err);
 }
 
 int layer_file_open_how(struct pl_image *img, const char *id, unsigned flags,
@@ -331,6 +336,7 @@ int pl_image_open(struct pl_image **ret, struct pl_dir *dir, unsigned flags,
 		return pl_err_sys(err, -ENOMEM, "image");
 	img->dir = dir;
 	img->writable = flags & PL_IMAGE_WRITE;
+	img->cached = flags & PL_IMAGE_CACHED;
 	/* Read first: what is no image is not given a lock file. */
 	rc = descriptor_load(dir, &img->desc, err);
 	if (rc == 0 && !(flags & PL_IMAGE_NO_LOCK)) {

@@ -51,6 +51,12 @@ int pl_image_clone(struct pl_dir *from, const char *snapshot, struct pl_dir *to,
 
 #define PL_IMAGE_WRITE 1u /* exclusive lock, collects leftovers */
 #define PL_IMAGE_NO_LOCK 2u /* only looks; may see a change half-way */
+/*
+ * The top's data go through the page cache, too, as long as the image is open:
+ * for one that no block device of this host is made of, which would keep every
+ * page twice and need memory to give memory back.
+ */
+#define PL_IMAGE_CACHED 4u
 
 /* Takes the lock unless told not to; `who` is what others read in it. */
 int pl_image_open(struct pl_image **ret, struct pl_dir *dir, unsigned flags,

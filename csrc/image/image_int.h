@@ -15,7 +15,7 @@
 struct pl_image {
 	struct pl_dir *dir; /* the caller's */
 	struct pl_image_desc desc;
-	bool writable, locked;
+	bool writable, locked, cached;
 	/* A new top's file, "" = none, and what it was made for. */
 	char prepared[PL_ID_LEN + 1], prepared_on[PL_ID_LEN + 1];
 	uint64_t prepared_size;
@@ -59,7 +59,7 @@ int layer_file_create(struct pl_image *img, const char *parent, uint64_t size,
 		      char *ret_id, struct pl_err *err);
 /* A flag beside PL_LAYER_*: nobody merges or removes it meanwhile (FMT-086). */
 #define LAYER_FILE_LOOK 0x100u
-/* flags: PL_LAYER_*; direct: data bypasses the page cache. */
+/* flags: PL_LAYER_*; direct: data bypasses the page cache, where it may. */
 int layer_file_open(struct pl_image *img, const char *id, unsigned flags,
 		    bool direct, struct pl_pending *pending,
 		    struct pl_layer **ret, struct pl_err *err);
@@ -67,6 +67,8 @@ int layer_file_open(struct pl_image *img, const char *id, unsigned flags,
 int layer_file_open_how(struct pl_image *img, const char *id, unsigned flags,
 			unsigned open_flags, struct pl_pending *pending,
 			struct pl_layer **ret, struct pl_err *err);
+/* PL_OPEN_DIRECT, or 0 with PL_IMAGE_CACHED. */
+unsigned layer_file_direct(const struct pl_image *img);
 /* Its file alone. */
 int layer_file_store(struct pl_image *img, const char *id, unsigned open_flags,
 		     struct pl_store **ret, struct pl_err *err);

@@ -180,8 +180,8 @@ static int take_over(struct pair *m, struct pl_err *err)
 	if (rc < 0 || !ch)
 		return rc;
 	rc = layer_file_open_how(m->img, m->parent.id, PL_LAYER_WRITE,
-				 PL_OPEN_WRITE | PL_OPEN_DIRECT |
-					 PL_OPEN_BESIDE,
+				 PL_OPEN_WRITE | PL_OPEN_BESIDE |
+					 layer_file_direct(m->img),
 				 m->img->pending, &top, err);
 	if (rc < 0)
 		return -ESTALE;

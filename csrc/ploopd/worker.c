@@ -183,6 +183,8 @@ static int open_image(struct pl_worker *w, struct pl_err *err)
 
 	if (!w->att.read_only)
 		flags |= PL_IMAGE_WRITE;
+	if (!w->att.via)
+		flags |= PL_IMAGE_CACHED;
 	rc = pl_image_open(&w->image, w->dir, flags, "ploopd", err);
 	if (rc < 0)
 		return rc;
