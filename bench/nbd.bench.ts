@@ -41,12 +41,14 @@ export async function bench(options: BenchOptions): Promise<Report> {
     await run('dd', ['if=/dev/urandom', `of=${raw}`, 'bs=1M', `count=${options.sizeBytes / 2 ** 20}`, 'status=none']);
     const servers: Server[] = [];
     try {
-      const [files, qcow2] = [await nbdkit(folder, raw), await qemuNbd(folder, raw)];
-      servers.push(files, qcow2);
+      const started = async (server: Promise<Server>): Promise<Server> => servers[servers.push(await server) - 1] ?? server;
+      const files = await started(nbdkit(folder, raw));
+      const qcow2 = await started(qemuNbd(folder, raw));
       const image = await filled(folder, runDir, raw, options);
-      const [snapshot, now] = [await ours(image, 'snapshot', 'then'), await ours(image, 'now')];
+      const snapshot = await started(ours(image, 'snapshot', 'then'));
+      const now = await started(ours(image, 'now'));
       const layers = await layersOf(image.dir);
-      servers.push(snapshot, now, cold(files, raw), cold(qcow2, join(folder, 'qcow2')), cold(snapshot, layers.then), cold(now, layers.now));
+      servers.push(cold(files, raw), cold(qcow2, join(folder, 'qcow2')), cold(snapshot, layers.then), cold(now, layers.now));
       servers.push(await besideDevice(folder, runDir, image.dir));
       return await rounds(servers, options);
     } finally {
