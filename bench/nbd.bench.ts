@@ -48,7 +48,7 @@ export async function bench(options: BenchOptions): Promise<Report> {
       const snapshot = await started(ours(image, 'snapshot', 'then'));
       const now = await started(ours(image, 'now'));
       const layers = await layersOf(image.dir);
-      servers.push(cold(files, raw), cold(qcow2, join(folder, 'qcow2')), cold(snapshot, layers.then), cold(now, layers.now));
+      servers.push(cold(files, raw), cold(qcow2, join(folder, 'qcow2')), cold(snapshot, layers.before), cold(now, layers.now));
       servers.push(await besideDevice(folder, runDir, image.dir));
       return await rounds(servers, options);
     } finally {
@@ -156,10 +156,10 @@ async function ours({ dir, runDir, folder }: Image, name: string, key?: string):
   return { name: `ploop, ${name}`, uri, pid: attachment?.worker ?? 0, end };
 }
 
-async function layersOf(dir: string): Promise<{ now: string; then: string }> {
+async function layersOf(dir: string): Promise<{ now: string; before: string }> {
   const { top, snapshots } = await readDescriptor(dir);
   const file = (layer = ''): string => join(dir, 'layers', `${layer}.plp`);
-  return { now: file(top), then: file(snapshots[0]?.layer) };
+  return { now: file(top), before: file(snapshots[0]?.layer) };
 }
 
 /** A copy of the image, as a block device on which nothing happens meanwhile. */
