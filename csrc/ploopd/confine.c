@@ -50,6 +50,11 @@ int pl_confine_worker(void)
 	return 0;
 }
 
+int pl_confine_give_up_admin(void)
+{
+	return 0;
+}
+
 #else
 
 int pl_confine_directory(const char *path)
@@ -131,6 +136,11 @@ int pl_confine_keeper(bool admin)
 	if (rc == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		rc = -errno;
 	return rc < 0 ? rc : pl_syscalls_limit(PL_SYSCALLS_KEEPER);
+}
+
+int pl_confine_give_up_admin(void)
+{
+	return keep_capabilities(KEPT);
 }
 
 int pl_confine_worker(void)

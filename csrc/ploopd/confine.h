@@ -32,4 +32,7 @@ int pl_confine_root(const char *place);
 int pl_confine_keeper(bool admin);
 int pl_confine_worker(void);
 
+/* A worker of such a keeper gives it up before that. */
+int pl_confine_give_up_admin(void);
+
 #endif

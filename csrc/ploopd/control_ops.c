@@ -123,6 +123,9 @@ static int op_resize(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	if (size == 0)
 		return pl_err_set(err, PL_E_INVALID_ARGUMENT, 0,
 				  "resize: size: must be given, in bytes");
+	rc = pl_front_may_grow(&w->front, err);
+	if (rc < 0)
+		return rc;
 	rc = pause_engine(w, "resize", err);
 	if (rc < 0)
 		return rc;

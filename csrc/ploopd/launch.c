@@ -104,7 +104,11 @@ static int make_parts(struct launch *l)
 	int pair[2], rc;
 
 	l->fd.image_dir = -1; /* the keeper opens it */
-	l->making = (struct pl_making){ &l->att, -1, -1 };
+	l->making = (struct pl_making){
+		.att = &l->att,
+		.device_fd = -1,
+		.own_fd = -1,
+	};
 	if (l->att.bare)
 		rc = open_nothing(l);
 	else
@@ -222,6 +226,11 @@ static int wait_ready(struct launch *l)
 		rc = pl_err_set(&l->f.err,
 				(enum pl_code)number_of_code(code ? code : ""),
 				0, "%s", text ? text : "ploopd failed");
+	l->making.size =
+		(uint64_t)json_integer_value(json_object_get(j, "size"));
+	l->making.block_size =
+		(uint32_t)json_integer_value(json_object_get(j, "blockSize"));
+	l->making.worker = (int)json_integer_value(json_object_get(j, "pid"));
 	json_decref(j);
 	return rc;
 }

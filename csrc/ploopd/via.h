@@ -12,7 +12,8 @@
  *             on failure
  *   keeper    keep, once, before it gives up its privileges; then for every
  *             worker that ended without handing over cleanly: renew
- *   worker    serve; in_use, inflight, grown, stop (of the front)
+ *   worker    claim, before it gives up its privileges; serve; in_use,
+ *             inflight, may_grow, grown, stop (of the front)
  *   commands  find, remove (detach), show_size (resize): each is a privileged
  *             process of its own
  *
@@ -37,6 +38,10 @@ struct pl_making {
 	const struct pl_attachment *att;
 	int device_fd; /* the one to be kept (PL_FD_DEVICE); -1 = none yet */
 	int own_fd; /* what only the launcher needs; -1 = none */
+	/* What serves, when it does: */
+	uint64_t size; /* bytes, as block_size */
+	uint32_t block_size;
+	int worker; /* process id */
 };
 
 /* What a keeper knows of its device, for renew(). */
@@ -104,8 +109,16 @@ struct pl_via {
 	/* A sign that the device is gone while no worker is there to see it. */
 	bool (*gone)(int device_fd);
 
-	/* ---- the worker; a front that serve() made ---- */
+	/* ---- the worker; a front that claim() or serve() made ---- */
 
+	/* The worker's ring takes commands to devices (base/loop.h). */
+	bool commands;
+	/*
+	 * NULL, or: becomes what answers the device, with the keeper's
+	 * capabilities, before anything of the image is read; requests may wait
+	 * until serve(), which gets *ret.
+	 */
+	int (*claim)(struct pl_worker *w, void **ret, struct pl_err *err);
 	/*
 	 * Begins to answer PL_FD_DEVICE with w->engine; *ret for those below.
 	 * Calls pl_worker_device_gone() when the device went away.
@@ -113,13 +126,15 @@ struct pl_via {
 	int (*serve)(struct pl_worker *w, void **ret, struct pl_err *err);
 	bool (*in_use)(const void *front); /* a device is on it */
 	unsigned (*inflight)(const void *front); /* taken, not answered */
+	/* NULL, or: 0 when a device in use can get another size. */
+	int (*may_grow)(const void *front, struct pl_err *err);
 	void (*grown)(void *front); /* NULL, or: the disk has another size */
 	/* Takes no more requests; those in flight are still answered. What is
 	 * not taken then belongs to the next worker, if there is one. */
 	void (*stop)(void *front);
 };
 
-extern const struct pl_via pl_via_fuse, pl_via_nbd;
+extern const struct pl_via pl_via_fuse, pl_via_nbd, pl_via_ublk;
 
 /* By --via's word. NULL: there is none of that name ("auto" neither). */
 const struct pl_via *pl_via_by_name(const char *name);
@@ -144,6 +159,12 @@ static inline bool pl_front_in_use(const struct pl_front *f)
 static inline unsigned pl_front_inflight(const struct pl_front *f)
 {
 	return f->via ? f->via->inflight(f->of) : 0;
+}
+
+static inline int pl_front_may_grow(const struct pl_front *f,
+				    struct pl_err *err)
+{
+	return f->via && f->via->may_grow ? f->via->may_grow(f->of, err) : 0;
 }
 
 static inline void pl_front_grown(const struct pl_front *f)

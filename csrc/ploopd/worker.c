@@ -210,6 +210,13 @@ static int open_image(struct pl_worker *w, struct pl_err *err)
 	return rc;
 }
 
+static int claim_front(struct pl_worker *w, struct pl_err *err)
+{
+	const struct pl_via *via = w->att.via;
+
+	return via && via->claim ? via->claim(w, &w->front.of, err) : 0;
+}
+
 static int open_front(struct pl_worker *w, struct pl_err *err)
 {
 	int rc = w->att.via ? w->att.via->serve(w, &w->front.of, err) : 0;
@@ -241,7 +248,9 @@ static int open_ground(struct pl_worker *w, struct pl_err *err)
 {
 	static const int held[] = { PL_FD_IMAGE_LOCK, PL_FD_DRAIN };
 	struct pl_shared *shared;
-	int rc = pl_loop_new(&w->loop, RING_ENTRIES, err);
+	bool commands = w->att.via && w->att.via->commands;
+	int rc = commands ? pl_loop_new_commands(&w->loop, RING_ENTRIES, err) :
+			    pl_loop_new(&w->loop, RING_ENTRIES, err);
 
 	if (rc < 0)
 		return rc;
@@ -307,6 +316,8 @@ static int open_all(struct pl_worker *w, struct pl_err *err)
 {
 	int rc = open_ground(w, err);
 
+	if (rc == 0)
+		rc = claim_front(w, err);
 	if (rc == 0)
 		rc = confine(w, err);
 	if (rc == 0)
