@@ -161,7 +161,11 @@ int keeper_prepare(struct keeper *k)
 		return -errno;
 	protect();
 	if (k->att->via && k->att->via->keep)
-		k->admin_fd = k->att->via->keep();
+		k->admin_fd = rc = k->att->via->keep();
+	if (rc < 0) {
+		pl_log("--via %s: %s", k->att->via->name, strerrorname_np(-rc));
+		return rc;
+	}
 	rc = confine(k);
 	if (rc < 0)
 		pl_log("cannot give up privileges: %s", strerrorname_np(-rc));

@@ -12,7 +12,8 @@
 
 static const char usage[] =
 	"Usage: ploopd attach IMAGE-DIR [--read-only] [--snapshot ID]\n"
-	"                     [--via auto|fuse|ublk | --no-loop | --no-device]\n"
+	"                     [--via auto|fuse|nbd|ublk |\n"
+	"                      --no-loop | --no-device]\n"
 	"                     [--sector-size 512|4096]\n"
 	"                     [--on-full pause|error] [--iops N] [--bps N]\n"
 	"                     [--run-dir DIR]\n"

@@ -8,10 +8,11 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct pl_via *const vias[] = { &pl_via_fuse, &pl_via_ublk };
+static const struct pl_via *const vias[] = { &pl_via_fuse, &pl_via_ublk,
+					     &pl_via_nbd };
 #define VIAS (sizeof(vias) / sizeof(vias[0]))
 
-const char pl_via_names[] = "auto, fuse or ublk";
+const char pl_via_names[] = "auto, fuse, nbd or ublk";
 
 const struct pl_via *pl_via_by_name(const char *name)
 {

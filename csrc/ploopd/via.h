@@ -21,9 +21,8 @@
  * no privileges and no file system; whatever needs them belongs to the others.
  * Members that may be NULL say so.
  *
- * A new way: its name in enum pl_via_id (state.json keeps the name, the shared
- * memory nothing), a file with its struct, a line in the table, its name in
- * VIAS of src/attach/via.ts, a row in docs/control.md.
+ * A new way: a file with its struct, a line in the table (state.json keeps the
+ * name), its name in VIAS of src/attach/via.ts, a row in docs/control.md.
  */
 #ifndef PLOOP_PLOOPD_VIA_H
 #define PLOOP_PLOOPD_VIA_H

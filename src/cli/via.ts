@@ -5,7 +5,8 @@ import type { Option, ParsedOptions } from './command.js';
 
 export const VIA_OPTION: Option = {
   flags: '--via <way>',
-  summary: "how the block device is made: fuse is a loop device on a FUSE file (default: PLOOP_VIA, or auto, the host's best)",
+  summary:
+    "how the block device is made: fuse is a loop device on a FUSE file, nbd the kernel's NBD client (default: PLOOP_VIA, or auto, the host's best)",
   choices: [...VIA_CHOICES],
 };
 

@@ -70,6 +70,8 @@ struct nbd_conn {
 	bool broken; /* nothing can be sent any more */
 	bool sending; /* the sender is there */
 	bool sender_ends;
+	struct pl_ev *receiving; /* the kernel's next request; NULL = not now */
+	enum pl_nbd_end end; /* of a kernel's connection */
 	struct pl_waitq to_send, room, drained;
 	size_t rx_at, rx_len;
 	uint8_t rx[NBD_RX];
@@ -82,6 +84,7 @@ struct pl_nbd {
 	struct nbd_conn *conns;
 	unsigned n_conns;
 	bool stopping;
+	bool leaving; /* the kernel's connection */
 	uint64_t noted_ms; /* when the log got its last line */
 	struct pl_waitq gone; /* wakes when a connection is gone */
 };
@@ -163,6 +166,14 @@ int nbd_sender_start(struct nbd_conn *c);
 /* Inside a coroutine: when all is answered and sent. */
 void nbd_sender_end(struct nbd_conn *c);
 void nbd_req_free(struct nbd_req *r);
+
+/* ---- nbd_kernel.c ---- */
+
+/*
+ * Between two requests: something of the next one is in rx. -errno: there will
+ * be none; c->end says why. Does nothing for other clients.
+ */
+int nbd_kernel_next(struct nbd_conn *c);
 
 /* ---- nbd_tls.c ---- */
 

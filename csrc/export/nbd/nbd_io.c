@@ -104,12 +104,16 @@ void nbd_timer_end(struct nbd_conn *c)
 
 void nbd_recv_within(struct nbd_conn *c, uint64_t ms)
 {
+	if (c->nbd->p.kernel)
+		return;
 	c->recv_by_ms = ms ? nbd_now_ms() + ms : 0;
 	arm(c);
 }
 
 void nbd_send_within(struct nbd_conn *c, uint64_t ms)
 {
+	if (c->nbd->p.kernel)
+		return;
 	c->send_by_ms = ms ? nbd_now_ms() + ms : 0;
 	arm(c);
 }

@@ -218,8 +218,10 @@ static int parse(struct nbd_req *r, const uint8_t head[NBD_REQUEST_SIZE])
 	r->cookie = nbd_get64(head + 8);
 	r->off = nbd_get64(head + 16);
 	r->len = nbd_get32(head + 24);
-	if (r->type == NBD_CMD_DISC)
+	if (r->type == NBD_CMD_DISC) {
+		r->conn->end = PL_NBD_GOODBYE;
 		return -ESHUTDOWN;
+	}
 	return 0;
 }
 
@@ -262,7 +264,7 @@ void nbd_transmission(struct nbd_conn *c)
 {
 	if (nbd_sender_start(c) < 0)
 		return;
-	while (!c->broken && take_request(c) == 0)
+	while (!c->broken && nbd_kernel_next(c) == 0 && take_request(c) == 0)
 		;
 	nbd_recv_within(c, 0);
 	nbd_sender_end(c);

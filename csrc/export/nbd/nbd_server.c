@@ -63,12 +63,17 @@ static void end_connection(struct nbd_conn *c)
 static void run_connection(void *arg)
 {
 	struct nbd_conn *c = arg;
+	struct pl_nbd *nbd = c->nbd;
+	enum pl_nbd_end end;
 
-	if (nbd_handshake(c) == 0)
+	if (nbd->p.kernel || nbd_handshake(c) == 0)
 		nbd_transmission(c);
 	if (c->tls && !c->broken)
 		nbd_tls_bye(c);
+	end = c->broken ? PL_NBD_LOST : c->end;
 	end_connection(c);
+	if (nbd->p.kernel)
+		nbd->p.ended(nbd->p.arg, end);
 }
 
 /*
@@ -106,6 +111,7 @@ static struct nbd_conn *new_connection(struct pl_nbd *nbd, int fd)
 	c->nbd = nbd;
 	c->fd = fd;
 	c->answers_tail = &c->answers;
+	c->end = PL_NBD_LOST;
 	nbd_timer_init(c);
 	return c;
 }

@@ -50,6 +50,13 @@ struct pl_nbd_contexts {
 	void *arg;
 };
 
+/* How a kernel's connection ended. */
+enum pl_nbd_end {
+	PL_NBD_LEFT, /* by pl_nbd_leave(); all that was taken is answered */
+	PL_NBD_GOODBYE, /* the kernel is done with it */
+	PL_NBD_LOST, /* in the middle of things */
+};
+
 struct pl_nbd_params {
 	struct pl_loop *loop;
 	struct pl_engine *engine;
@@ -66,6 +73,14 @@ struct pl_nbd_params {
 	/* Something worth a line in the log. */
 	void (*note)(void *arg, const char *text);
 	void *arg;
+	/*
+	 * The client is the kernel's own: its one connection, which
+	 * pl_nbd_serve() gets, is past the handshake, nothing about it has a
+	 * deadline, and it may be left to the next server: nbd_kernel.c. ended:
+	 * it is over; inside a coroutine.
+	 */
+	bool kernel;
+	void (*ended)(void *arg, enum pl_nbd_end how);
 };
 
 /* Starts to serve. */
@@ -80,6 +95,12 @@ unsigned pl_nbd_clients(const struct pl_nbd *nbd);
  * their answers are cut off after some seconds.
  */
 void pl_nbd_stop(struct pl_nbd *nbd);
+
+/*
+ * For the kernel's connection, instead: takes no request any more but what was
+ * read already, answers it, and ends; whoever has the socket then goes on.
+ */
+void pl_nbd_leave(struct pl_nbd *nbd);
 
 /* After pl_nbd_stop(), inside a coroutine: returns when no client is left. */
 void pl_nbd_drain(struct pl_nbd *nbd);
