@@ -13,7 +13,7 @@ import { PloopError } from '../../errors.js';
 import { readDescriptor } from '../../image/descriptor.js';
 import { findSnapshot } from '../../image/snapshots.js';
 import { unmountFileSystem } from '../unmount.js';
-import { unmountAndDetach } from './detach.js';
+import { endDead, unmountAndDetach } from './detach.js';
 import { removeMountPoint } from './places.js';
 import { clearAbandoned } from './temporary.js';
 
@@ -43,12 +43,14 @@ export async function unmountImage(target: string, options: UnmountImageOptions 
   const attachment = (await attachmentOfDevice(path, options)) ?? (await attachmentOfImage(target, options));
   if (attachment.live && (await mountPoints(attachment)).length === 0) throw notMounted(attachment);
   await refuseWhileFull(attachment, 'unmounting');
+  await endDead(attachment, options);
   return result(attachment, { ...(await unmountAndDetach(attachment, options)), remaining: [], detached: true });
 }
 
 /** One mount point of perhaps several: the device goes with the last. */
 async function unmountOne(attachment: Attachment, path: string, options: UnmountImageOptions): Promise<UnmountedImage> {
   await refuseWhileFull(attachment, 'unmounting');
+  await endDead(attachment, options);
   const { writeErrors } = await unmountFileSystem(path, { signal: options.signal });
   await removeMountPoint(path, options);
   const remaining = await mountPoints(attachment);
