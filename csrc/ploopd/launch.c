@@ -222,8 +222,6 @@ static int wait_ready(struct launch *l)
 	j = json_loads(l->ready + 1, 0, NULL);
 	code = json_string_value(json_object_get(j, "code"));
 	text = json_string_value(json_object_get(j, "message"));
-	l->making.size =
-		(uint64_t)json_integer_value(json_object_get(j, "size"));
 	if (!json_is_true(json_object_get(j, "ok")))
 		rc = pl_err_set(&l->f.err,
 				(enum pl_code)number_of_code(code ? code : ""),
