@@ -21,9 +21,22 @@
 #define NBD_CUT_MS 5000u /* for taking the last answers */
 #define NBD_SLOWEST 128u /* bytes a millisecond, on top of that */
 #define NBD_HEAD 48u /* bytes before an answer's data */
+#define NBD_PARTS \
+	30u /* chunks of one read; a head and data each, see NBD_IOV */
 #define NBD_CONTEXT_NAME 256u
 
 struct nbd_tls_session;
+
+/* A read that is answered in several chunks. */
+struct nbd_parts {
+	unsigned n;
+	struct nbd_part {
+		const uint8_t *begin; /* NULL: a hole */
+		uint64_t off;
+		uint32_t len;
+		uint8_t head[32];
+	} part[NBD_PARTS];
+};
 
 /* One request on its way through the engine and back to the client. */
 struct nbd_req {
@@ -38,6 +51,7 @@ struct nbd_req {
 	size_t charged; /* bytes of data counted against the bounds */
 	size_t n_data; /* bytes of it that follow the head */
 	const uint8_t *begin; /* of what follows, in data */
+	struct nbd_parts *parts; /* NULL: head, then data */
 	size_t n_head;
 	uint8_t head[NBD_HEAD];
 };
@@ -141,6 +155,13 @@ int nbd_meta_context(struct nbd_conn *c, uint32_t opt, const uint8_t *data,
 		     uint32_t len);
 /* Inside a coroutine: the answer to BLOCK_STATUS, into r->data. */
 int nbd_block_status(struct nbd_req *r);
+
+/* ---- nbd_sparse.c: coroutines with a struct nbd_req ---- */
+
+/* Is this READ to be answered without the zeros of holes? */
+bool nbd_sparse_wanted(const struct nbd_req *r);
+void nbd_sparse_read(void *arg);
+void nbd_cache(void *arg);
 
 /* ---- nbd_edge.c: inside a coroutine ---- */
 

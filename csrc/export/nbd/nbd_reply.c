@@ -53,14 +53,43 @@ static void simple_head(struct nbd_req *r, uint32_t error)
 	r->n_head = (size_t)(p - r->head);
 }
 
-static uint8_t *chunk_head(struct nbd_req *r, unsigned type, size_t len)
+static uint8_t *put_chunk(uint8_t *p, const struct nbd_req *r, unsigned flags,
+			  unsigned type, size_t len)
 {
-	uint8_t *p = nbd_put32(r->head, NBD_STRUCTURED_REPLY_MAGIC);
-
-	p = nbd_put16(p, NBD_REPLY_FLAG_DONE);
+	p = nbd_put32(p, NBD_STRUCTURED_REPLY_MAGIC);
+	p = nbd_put16(p, flags);
 	p = nbd_put16(p, type);
 	p = nbd_put64(p, r->cookie);
 	return nbd_put32(p, (uint32_t)len);
+}
+
+static uint8_t *chunk_head(struct nbd_req *r, unsigned type, size_t len)
+{
+	return put_chunk(r->head, r, NBD_REPLY_FLAG_DONE, type, len);
+}
+
+#define DATA_HEAD 28u /* bytes of a chunk of data before the data */
+#define HOLE_HEAD 32u /* all of one for a hole */
+
+static void part_heads(struct nbd_req *r)
+{
+	struct nbd_parts *parts = r->parts;
+
+	for (unsigned i = 0; i < parts->n; i++) {
+		struct nbd_part *part = &parts->part[i];
+		bool last = i + 1 == parts->n;
+		uint8_t *p =
+			put_chunk(part->head, r, last ? NBD_REPLY_FLAG_DONE : 0,
+				  part->begin ? NBD_REPLY_TYPE_OFFSET_DATA :
+						NBD_REPLY_TYPE_OFFSET_HOLE,
+				  part->begin ? 8 + part->len : 12);
+
+		p = nbd_put64(p, part->off);
+		if (!part->begin)
+			nbd_put32(p, part->len);
+		else
+			r->n_data += part->len;
+	}
 }
 
 static void structured_head(struct nbd_req *r, uint32_t error)
@@ -71,6 +100,8 @@ static void structured_head(struct nbd_req *r, uint32_t error)
 		p = chunk_head(r, NBD_REPLY_TYPE_ERROR, 6);
 		p = nbd_put32(p, error);
 		p = nbd_put16(p, 0); /* the number says it all */
+	} else if (r->parts) {
+		part_heads(r);
 	} else if (r->type == NBD_CMD_READ) {
 		p = chunk_head(r, NBD_REPLY_TYPE_OFFSET_DATA, 8 + r->n_data);
 		p = nbd_put64(p, r->off);
@@ -84,10 +115,13 @@ void nbd_answer(struct nbd_req *r, int error)
 {
 	struct nbd_conn *c = r->conn;
 
-	if (error < 0)
+	if (error < 0) {
 		r->n_data = 0;
-	else if (r->type == NBD_CMD_READ)
+		free(r->parts);
+		r->parts = NULL;
+	} else if (r->type == NBD_CMD_READ && !r->parts) {
 		r->n_data = r->len;
+	}
 	if (c->structured)
 		structured_head(r, wire_error(error));
 	else
@@ -109,6 +143,7 @@ void nbd_req_free(struct nbd_req *r)
 	struct nbd_conn *c = r->conn;
 
 	nbd_share_put(c, r->data, r->charged);
+	free(r->parts);
 	c->inflight--;
 	free(r);
 	pl_waitq_wake_all(&c->room);
@@ -128,6 +163,35 @@ static struct nbd_req *take_answer(struct nbd_conn *c)
 	return r;
 }
 
+static unsigned add_piece(struct iovec *iov, const void *piece, size_t len)
+{
+	*iov = (struct iovec){ (void *)(uintptr_t)piece, len };
+	return len > 0;
+}
+
+static unsigned pieces_of(const struct nbd_req *r)
+{
+	return r->parts ? 2 * r->parts->n : 2;
+}
+
+/* Adds an answer's pieces; returns how many. */
+static unsigned add_answer(struct iovec *iov, const struct nbd_req *r)
+{
+	unsigned n = add_piece(iov, r->head, r->n_head);
+
+	if (!r->parts)
+		return n + add_piece(iov + n, r->begin, r->n_data);
+	for (unsigned i = 0; i < r->parts->n; i++) {
+		const struct nbd_part *part = &r->parts->part[i];
+
+		n += add_piece(iov + n, part->head,
+			       part->begin ? DATA_HEAD : HOLE_HEAD);
+		if (part->begin)
+			n += add_piece(iov + n, part->begin, part->len);
+	}
+	return n;
+}
+
 /* What is ready now, as far as it fits; the requests are linked to *ret. */
 static unsigned gather(struct nbd_conn *c, struct iovec *iov,
 		       struct nbd_req **ret, size_t *ret_bytes)
@@ -137,13 +201,10 @@ static unsigned gather(struct nbd_conn *c, struct iovec *iov,
 
 	*ret_bytes = 0;
 	*ret = NULL;
-	while (c->answers && n + 2 <= NBD_IOV && *ret_bytes < BATCH_BYTES) {
+	while (c->answers && n + pieces_of(c->answers) <= NBD_IOV &&
+	       *ret_bytes < BATCH_BYTES) {
 		r = take_answer(c);
-		if (r->n_head)
-			iov[n++] = (struct iovec){ r->head, r->n_head };
-		if (r->n_data)
-			iov[n++] = (struct iovec){ (void *)(uintptr_t)r->begin,
-						   r->n_data };
+		n += add_answer(iov + n, r);
 		*ret_bytes += r->n_head + r->n_data;
 		r->next = *ret;
 		*ret = r;

@@ -133,13 +133,22 @@ static void submit(struct nbd_req *r)
 	pl_engine_submit(r->conn->nbd->p.engine, &r->req);
 }
 
+/* NULL: the engine's answer is all there is to it. */
+static pl_co_fn *coroutine_of(const struct nbd_req *r)
+{
+	if (r->type == NBD_CMD_READ)
+		return nbd_sparse_wanted(r) ? nbd_sparse_read : NULL;
+	if (r->type == NBD_CMD_BLOCK_STATUS)
+		return status_coroutine;
+	return r->type == NBD_CMD_CACHE ? nbd_cache : NULL;
+}
+
 static void start(struct nbd_req *r)
 {
-	if (r->type == NBD_CMD_CACHE) {
-		/* Advice. Tops bypass the host's cache: nothing to fill. */
-		nbd_answer(r, 0);
-	} else if (r->type == NBD_CMD_BLOCK_STATUS) {
-		if (pl_co_start(status_coroutine, r) < 0)
+	pl_co_fn *coroutine = coroutine_of(r);
+
+	if (coroutine) {
+		if (pl_co_start(coroutine, r) < 0)
 			nbd_answer(r, -ENOMEM);
 	} else if ((r->type == NBD_CMD_WRITE ||
 		    r->type == NBD_CMD_WRITE_ZEROES) &&

@@ -236,6 +236,29 @@ static inline uint32_t do_command(unsigned type, unsigned flags, uint64_t off,
 	return error;
 }
 
+/* ---- structured replies ---- */
+
+static struct {
+	unsigned flags, type;
+	uint64_t cookie;
+	uint32_t len;
+	uint8_t data[65536 + 8];
+} chunk;
+
+static inline bool next_chunk(void)
+{
+	uint8_t head[20];
+
+	if (!hear(head, sizeof(head)) ||
+	    nbd_get32(head) != NBD_STRUCTURED_REPLY_MAGIC)
+		return false;
+	chunk.flags = nbd_get16(head + 4);
+	chunk.type = nbd_get16(head + 6);
+	chunk.cookie = nbd_get64(head + 8);
+	chunk.len = nbd_get32(head + 16);
+	return chunk.len <= sizeof(chunk.data) && hear(chunk.data, chunk.len);
+}
+
 static uint8_t nbd_data[64 << 10];
 
 static inline uint32_t do_write(unsigned flags, uint64_t off, uint32_t len,

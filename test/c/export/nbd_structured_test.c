@@ -2,27 +2,6 @@
 /* Structured replies and block status of the NBD server. */
 #include "nbd_client.h"
 
-static struct {
-	unsigned flags, type;
-	uint64_t cookie;
-	uint32_t len;
-	uint8_t data[65536];
-} chunk;
-
-static bool next_chunk(void)
-{
-	uint8_t head[20];
-
-	if (!hear(head, sizeof(head)) ||
-	    nbd_get32(head) != NBD_STRUCTURED_REPLY_MAGIC)
-		return false;
-	chunk.flags = nbd_get16(head + 4);
-	chunk.type = nbd_get16(head + 6);
-	chunk.cookie = nbd_get64(head + 8);
-	chunk.len = nbd_get32(head + 16);
-	return chunk.len <= sizeof(chunk.data) && hear(chunk.data, chunk.len);
-}
-
 static void write_block(uint64_t off, uint32_t len)
 {
 	memset(nbd_data, 1, len);

@@ -66,11 +66,66 @@ def extents(h):
     assert got == [[4096, 0]], got
 
 
+def sparse(h):
+    """A read sends data, and of holes their length; one chunk if wanted."""
+    h.trim(h.get_size(), 0)
+    h.pwrite(b"d" * 4096, 65536)
+    got = []
+    take = lambda buf, off, status, err: got.append((off, len(buf), status)) or 0
+    expected = bytes(65536) + b"d" * 4096 + bytes((1 << 20) - 69632)
+    assert h.pread_structured(1 << 20, 0, take) == expected
+    hole, data = nbd.READ_HOLE, nbd.READ_DATA
+    assert got == [(0, 65536, hole), (65536, 4096, data), (69632, (1 << 20) - 69632, hole)], got
+    got.clear()
+    assert h.pread_structured(1 << 20, 0, take, nbd.CMD_FLAG_DF) == expected
+    assert got == [(0, 1 << 20, data)], got
+    assert h.pread(1 << 20, 0) == expected
+    h.cache(1 << 20, 0)
+
+
+def options(uri):
+    """What can be asked before an export is chosen."""
+    h = nbd.NBD()
+    h.set_opt_mode(True)
+    h.add_meta_context("base:")
+    h.connect_uri(uri)
+    names = []
+    assert h.opt_list(lambda name, text: names.append(name) or 0) == 1
+    contexts = []
+    assert h.opt_list_meta_context(lambda name: contexts.append(name) or 0) >= 1
+    assert contexts == ["base:allocation"], contexts
+    h.set_export_name("nothing")
+    fails(errno.ENOENT, h.opt_info)
+    h.set_export_name(names[0])
+    h.opt_info()
+    size = h.get_size()
+    assert h.get_block_size(nbd.SIZE_MINIMUM) == 512
+    h.opt_go()
+    assert h.get_size() == size
+    h.shutdown()
+
+
+def without_structured_replies(uri):
+    """As the kernel's client: simple replies, zeros as they are."""
+    h = nbd.NBD()
+    h.set_request_structured_replies(False)
+    h.connect_uri(uri)
+    h.set_strict_mode(0)
+    h.zero(8192, 0)
+    h.pwrite(b"s" * 4096, 4096)
+    assert h.pread(8192, 0) == bytes(4096) + b"s" * 4096
+    fails(errno.EINVAL, h.pread, 4096, 0, nbd.CMD_FLAG_DF)
+    fails(errno.EINVAL, h.block_status, 4096, 0, lambda *args: 0)
+    h.shutdown()
+
+
 def errors(h):
     size = h.get_size()
     h.set_strict_mode(0)
     fails(errno.EINVAL, h.pread, 512, size)
     fails(errno.EINVAL, h.pread, 0, 0)
+    fails(errno.EINVAL, h.pread, 512, 0, 1 << 9)
+    fails(errno.EINVAL, h.pread, (32 << 20) + 512, 0)
     fails(errno.ENOSPC, h.pwrite, b"x" * 1024, size - 512)
     fails(errno.ENOSPC, h.zero, 1024, size - 512)
     fails(errno.EINVAL, h.trim, 1024, size - 512)
@@ -125,8 +180,11 @@ handle = connect(writable, "base:allocation")
 commands(handle)
 unaligned(handle)
 extents(handle)
+sparse(handle)
 errors(handle)
 handle.shutdown()
+options(writable)
+without_structured_replies(writable)
 flush_covers_all(writable)
 out_of_order(writable)
 handle = connect(other)
