@@ -50,7 +50,7 @@ static int check_layer(struct pl_layer **layers, unsigned i, unsigned n,
 static int adopt_top(struct pl_chain *ch)
 {
 	ch->size = pl_layer_header(pl_chain_top(ch))->virtual_size;
-	return lower_resize(ch);
+	return lower_resize(ch, ch->size);
 }
 
 int pl_chain_new(struct pl_chain **ret, struct pl_layer **layers, unsigned n,

@@ -73,7 +73,15 @@ void pl_chain_set_discard(struct pl_chain *ch, enum pl_discard discard);
 int pl_chain_push(struct pl_chain *ch, struct pl_layer *top,
 		  struct pl_err *err);
 
-/* The top was grown (pl_layer_grow): 0 or -errno. */
+/*
+ * The disk's new size (suspend), while no request is in flight and nobody else
+ * changes the top. grow: the new part is zeros, whatever layers below hold
+ * there. shrink: what lies beyond is gone from the top; nobody else may use the
+ * chain meanwhile.
+ */
+int pl_chain_grow(struct pl_chain *ch, uint64_t size, struct pl_err *err);
+int pl_chain_shrink(struct pl_chain *ch, uint64_t size, struct pl_err *err);
+/* The top has another size: 0 or -errno. */
 int pl_chain_grown(struct pl_chain *ch);
 
 /* Forgets what is known about the layers below (they were changed). */

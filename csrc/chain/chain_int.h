@@ -86,7 +86,8 @@ int lower_load(struct pl_chain *ch, uint64_t cno);
 const struct rcluster *lower_get(struct pl_chain *ch, uint64_t cno);
 void lower_forget(struct pl_chain *ch);
 void lower_forget_page(struct pl_chain *ch, uint64_t page_no);
-int lower_resize(struct pl_chain *ch);
+/* Makes room for what a disk of this size looks up. */
+int lower_resize(struct pl_chain *ch, uint64_t size);
 
 /* ---- swap.c ---- */
 /* The top's content of a locked cluster is about to change. */

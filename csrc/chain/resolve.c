@@ -117,8 +117,8 @@ static int fill_cluster(struct rpage *rp, unsigned i, const struct shares *s,
 	if (!rc->multi)
 		return -ENOMEM;
 	rc->layer = SOURCE_MULTI;
-	rp->bytes += sizeof(*rc->multi) +
-		     rc->multi->n * sizeof(rc->multi->src[0]);
+	rp->bytes +=
+		sizeof(*rc->multi) + rc->multi->n * sizeof(rc->multi->src[0]);
 	return 0;
 }
 
@@ -258,10 +258,10 @@ void lower_forget_page(struct pl_chain *ch, uint64_t page_no)
 		forget(ch, ch->rpages[page_no]);
 }
 
-int lower_resize(struct pl_chain *ch)
+int lower_resize(struct pl_chain *ch, uint64_t size)
 {
-	uint64_t n = pl_div_up(pl_div_up(ch->size, ch->cluster_size),
-			       PL_PAGE_ENTRIES);
+	uint64_t n =
+		pl_div_up(pl_div_up(size, ch->cluster_size), PL_PAGE_ENTRIES);
 	struct rpage **rpages;
 
 	if (n <= ch->n_rpages)

@@ -174,62 +174,6 @@ int pl_image_open_chain(struct pl_image *img, const char *key, bool read_only,
 	return rc;
 }
 
-/* ---- resize ---- */
-
-static int grow(struct pl_image *img, struct pl_chain *ch, uint64_t size,
-		struct pl_err *err)
-{
-	struct pl_image_desc next;
-	int rc = pl_layer_grow(pl_chain_top(ch), size, err);
-
-	if (rc < 0)
-		return rc;
-	rc = pl_chain_grown(ch);
-	if (rc == 0)
-		rc = descriptor_copy(&img->desc, &next);
-	if (rc < 0)
-		return pl_err_sys(err, rc, "resize");
-	next.size = size;
-	descriptor_layer(&next, next.top)->size = size;
-	return descriptor_commit(img, &next, err);
-}
-
-int pl_image_resize(struct pl_image *img, struct pl_chain *live, uint64_t size,
-		    struct pl_err *err)
-{
-	uint64_t bs = img->desc.block_size, most = PL_MAX_BLOCKS * bs, now;
-	struct pl_chain *ch = live;
-	int rc = need_writable(img, err), rc2;
-
-	if (rc < 0)
-		return rc;
-	if (size == 0 || size > most)
-		return pl_err_set(err, PL_E_INVALID_ARGUMENT, EINVAL,
-				  "size %llu: must be 1 to %llu bytes with "
-				  "%u-byte blocks",
-				  (unsigned long long)size,
-				  (unsigned long long)most,
-				  img->desc.block_size);
-	if (!ch)
-		rc = pl_image_open_chain(img, NULL, false, NULL, &ch, err);
-	if (rc < 0)
-		return rc;
-	size = pl_div_up(size, bs) * bs;
-	now = pl_chain_size(ch);
-	if (size < now)
-		rc = pl_err_set(err, PL_E_INVALID_ARGUMENT, EINVAL,
-				"%s has %llu bytes; making it smaller is not "
-				"supported",
-				img->dir->path, (unsigned long long)now);
-	else if (size > now || size != img->desc.size)
-		rc = grow(img, ch, size, err);
-	if (!live) {
-		rc2 = pl_chain_close(ch, rc < 0 ? NULL : err);
-		rc = rc < 0 ? rc : rc2;
-	}
-	return rc;
-}
-
 /* ---- compact ---- */
 
 static int measure(struct pl_chain *ch, uint64_t *host, uint64_t *length)

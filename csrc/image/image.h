@@ -192,6 +192,12 @@ int pl_image_delete(struct pl_image *img, const char *key,
 /* Grows to size bytes (rounded up to the block size). Smaller: INVALID_ARGUMENT. */
 int pl_image_resize(struct pl_image *img, struct pl_chain *live, uint64_t size,
 		    struct pl_err *err);
+/*
+ * Detached: cuts the disk off at size bytes (rounded up to the block size),
+ * whatever is beyond. Snapshots stay as they are, and growing again gives zeros.
+ * Larger: INVALID_ARGUMENT.
+ */
+int pl_image_shrink(struct pl_image *img, uint64_t size, struct pl_err *err);
 
 /* "block", "cluster", "off"; false: none of them. */
 bool pl_discard_parse(const char *word, enum pl_discard *ret);

@@ -72,6 +72,16 @@ static int merge_up(struct pair *m, struct pl_err *err)
 
 /* ---- downwards ---- */
 
+/* The chain has a layer object of its own for the same file. */
+static void tell_chain(struct pl_chain *ch, const char *id,
+		       const struct pl_uuid *parent)
+{
+	int i = ch ? pl_chain_find(ch, id) : -1;
+
+	if (i >= 0)
+		pl_layer_note_parent(pl_chain_layer(ch, (unsigned)i), parent);
+}
+
 /* Headers that name the child name the parent, which is below as well. */
 static int reparent(struct pair *m, const char *id, struct pl_err *err)
 {
@@ -97,6 +107,8 @@ static int reparent(struct pair *m, const char *id, struct pl_err *err)
 			rc = pl_layer_set_parent(ly, &parent);
 		if (rc < 0)
 			pl_err_sys(err, rc, "layer %s: header", id);
+		else
+			tell_chain(ch, id, &parent);
 	}
 	if (!top)
 		pl_layer_abandon(ly);

@@ -334,6 +334,11 @@ void alloc_free_now(struct pl_layer *ly, uint64_t where)
 	set_free(&ly->alloc, where);
 }
 
+bool alloc_is_used(const struct pl_layer *ly, uint64_t where)
+{
+	return where < ly->alloc.n && is_used(&ly->alloc, where);
+}
+
 void alloc_release(struct pl_layer *ly)
 {
 	struct alloc *a = &ly->alloc;

@@ -34,7 +34,7 @@ static int fail(struct pl_layer *ly, int rc)
 	return rc;
 }
 
-static int sync_store(struct pl_layer *ly)
+int commit_sync(struct pl_layer *ly)
 {
 	int rc = pl_store_sync(ly->st);
 
@@ -313,7 +313,7 @@ static int write_pages(struct pl_layer *ly, const struct images *im)
 			used = im->dpno[i] + 1;
 	}
 	if (rc == 0)
-		rc = sync_store(ly);
+		rc = commit_sync(ly);
 	if (rc == 0)
 		ly->hdr.dir_used = used;
 	return rc;
@@ -332,7 +332,7 @@ int commit_header(struct pl_layer *ly)
 	pl_header_encode(&hdr, page);
 	rc = pl_store_write(ly->st, page, PL_PAGE, slot * PL_PAGE, PL_IO_META);
 	if (rc == 0)
-		rc = sync_store(ly);
+		rc = commit_sync(ly);
 	if (rc == 0) {
 		ly->hdr.sequence = hdr.sequence;
 		ly->slot = slot;
@@ -379,11 +379,11 @@ static int commit(struct pl_layer *ly, uint64_t mid, const struct images *im)
 
 	if (any_ordered(ly->pending, mid) &&
 	    !pl_plant(PL_PLANT_RECORD_BEFORE_DATA))
-		rc = sync_store(ly);
+		rc = commit_sync(ly);
 	if (rc == 0 && records)
 		rc = write_records(ly, mid, im);
 	if (rc == 0)
-		rc = sync_store(ly);
+		rc = commit_sync(ly);
 	if (rc == 0) {
 		pending_advance(ly->pending, mid);
 		alloc_release(ly);

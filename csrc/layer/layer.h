@@ -79,12 +79,27 @@ int pl_layer_seal(struct pl_layer *ly, struct pl_err *err); /* suspends */
 /* Of one open to be maintained: it is to be a top again (suspends). */
 int pl_layer_unseal(struct pl_layer *ly, struct pl_err *err);
 
-/* Grows the virtual size (suspends). */
+/*
+ * Grow and shrink the virtual size, durably and at one moment, while nothing
+ * else changes the map (suspend). grow_over: blocks of the new part that layers
+ * below own, as fn tells for each map page before below_end (bytes), are owned
+ * as zeros at the same moment. shrink: what the layer said about the rest is
+ * gone, and its host space free; what layers below say is not touched.
+ */
+typedef int pl_layer_below_fn(void *arg, uint64_t page_no,
+			      uint64_t owned[PL_PAGE_ENTRIES]);
 int pl_layer_grow(struct pl_layer *ly, uint64_t virtual_size,
 		  struct pl_err *err);
+int pl_layer_grow_over(struct pl_layer *ly, uint64_t virtual_size,
+		       uint64_t below_end, pl_layer_below_fn *fn, void *arg,
+		       struct pl_err *err);
+int pl_layer_shrink(struct pl_layer *ly, uint64_t virtual_size,
+		    struct pl_err *err);
 
 /* Changes the parent it names, durably (suspends). */
 int pl_layer_set_parent(struct pl_layer *ly, const struct pl_uuid *parent);
+/* Somebody else who has the file open did so. */
+void pl_layer_note_parent(struct pl_layer *ly, const struct pl_uuid *parent);
 
 /* ---- damaged layers ---- */
 

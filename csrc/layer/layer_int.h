@@ -135,6 +135,8 @@ int mpage_load(struct pl_layer *ly, uint64_t page_no, struct mpage **ret);
 int mpage_new(struct pl_layer *ly, uint64_t page_no, struct mpage **ret);
 void mpage_mark_dirty(struct pl_layer *ly, struct mpage *mp);
 void mpage_free_all(struct pl_layer *ly);
+/* Clean pages from page_no on are forgotten. */
+void mpage_forget_from(struct pl_layer *ly, uint64_t page_no);
 /* Reads and verifies a page from the file. */
 int mpage_read(struct pl_layer *ly, uint64_t page_no,
 	       struct pl_entry entries[PL_PAGE_ENTRIES]);
@@ -149,6 +151,7 @@ int alloc_take(struct pl_layer *ly, uint64_t *ret_where);
 /* `count` adjacent clusters at the end of the file. */
 int alloc_take_run(struct pl_layer *ly, uint64_t count, uint64_t *ret_where);
 void alloc_free_now(struct pl_layer *ly, uint64_t where);
+bool alloc_is_used(const struct pl_layer *ly, uint64_t where);
 void alloc_free_later(struct pl_layer *ly, uint64_t where);
 /* After a flush: clusters whose release is durable can be used again. */
 void alloc_release(struct pl_layer *ly);
@@ -173,6 +176,8 @@ int mark_dirty(struct pl_layer *ly);
 /* Under flush_lock. clean: the journal is empty afterwards, header says so. */
 int commit_checkpoint(struct pl_layer *ly, bool clean);
 int commit_header(struct pl_layer *ly);
+/* A failed one is for ever (invariant 5). */
+int commit_sync(struct pl_layer *ly);
 int commit_place_pages(struct pl_layer *ly);
 
 #endif

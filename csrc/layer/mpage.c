@@ -7,6 +7,7 @@
  * has written them.
  * A page without a place in the file and not in memory owns nothing.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,18 @@ void mpage_free_all(struct pl_layer *ly)
 {
 	while (ly->oldest)
 		forget(ly, ly->oldest);
+}
+
+void mpage_forget_from(struct pl_layer *ly, uint64_t page_no)
+{
+	struct mpage *next;
+
+	for (struct mpage *mp = ly->oldest; mp; mp = next) {
+		next = mp->next;
+		assert(mp->page_no < page_no || !mp->dirty);
+		if (mp->page_no >= page_no)
+			forget(ly, mp);
+	}
 }
 
 int mpage_read(struct pl_layer *ly, uint64_t page_no,

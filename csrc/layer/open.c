@@ -143,7 +143,8 @@ int layer_open_writable(struct pl_layer *ly, unsigned flags,
 	if (layer_counted_out(&ly->hdr))
 		return pl_err_set(err, PL_E_CORRUPT, EUCLEAN,
 				  "layer %s: the header's sequence or journal "
-				  "position is near its end", ly->id);
+				  "position is near its end",
+				  ly->id);
 	/*
 	 * Changes would make the block checksums untrue (FMT-122), and whatever
 	 * a newer program has written (FMT-017).
@@ -305,168 +306,6 @@ int pl_layer_unseal(struct pl_layer *ly, struct pl_err *err)
 	return rc < 0 ? pl_err_sys(err, rc, "layer %s: unsealing", ly->id) : 0;
 }
 
-/* ---- growing ---- */
-
-static int grow_tables(struct pl_layer *ly, uint64_t page_count)
-{
-	struct pl_dir_entry *dir;
-	struct mpage **pages;
-	uint64_t more = page_count - ly->page_count;
-
-	dir = realloc(ly->dir, page_count * sizeof(*dir));
-	if (dir)
-		ly->dir = dir;
-	pages = realloc(ly->pages, page_count * sizeof(struct mpage *));
-	if (pages)
-		ly->pages = pages;
-	if (!dir || !pages)
-		return -ENOMEM;
-	memset(dir + ly->page_count, 0, more * sizeof(*dir));
-	memset(pages + ly->page_count, 0, more * sizeof(struct mpage *));
-	ly->page_count = page_count;
-	return 0;
-}
-
-/* Writes the directory at a larger place; the header then points to it. */
-static int move_directory(struct pl_layer *ly, struct pl_header *hdr)
-{
-	uint64_t cs = pl_cluster_size(hdr), where;
-	uint64_t n = pl_div_up(pl_dir_page_count(hdr) * PL_PAGE, cs);
-	uint64_t first, left;
-	char page[PL_PAGE];
-	int rc = alloc_take_run(ly, n, &where);
-
-	for (uint64_t d = 0; rc == 0 && d < ly->hdr.dir_used; d++) {
-		struct pl_dir_entry entries[PL_DIR_ENTRIES] = { 0 };
-
-		first = d * PL_DIR_ENTRIES;
-		left = ly->page_count - first;
-		memcpy(entries, ly->dir + first,
-		       (left < PL_DIR_ENTRIES ? left : PL_DIR_ENTRIES) *
-			       sizeof(*entries));
-		pl_dir_page_encode(entries, d, page);
-		rc = pl_store_write(ly->st, page, PL_PAGE,
-				    where * cs + d * PL_PAGE, PL_IO_META);
-	}
-	hdr->dir_off = where * cs;
-	hdr->dir_pages = n * cs / PL_PAGE;
-	return rc < 0 ? rc : pl_store_sync(ly->st);
-}
-
-/* Other metadata in these bytes, which no writer of ours puts there? */
-static bool holds_metadata(const struct pl_layer *ly, uint64_t off,
-			   uint64_t len)
-{
-	const struct pl_header *h = &ly->hdr;
-
-	for (uint64_t p = 0; p < ly->page_count; p++)
-		if (ly->dir[p].location &&
-		    ly->dir[p].location + PL_PAGE > off &&
-		    ly->dir[p].location < off + len)
-			return true;
-	return pl_header_has_sums(h) && h->sums_off < off + len &&
-	       h->sums_off + h->sums_pages * PL_PAGE > off;
-}
-
-/*
- * Gives back where the directory was, after the move. Neither header copy
- * may speak of that place any more, in case the other one gets damaged.
- */
-static void drop_directory(struct pl_layer *ly, const struct pl_header *old)
-{
-	uint64_t cs = pl_cluster_size(&ly->hdr), len = old->dir_pages * PL_PAGE;
-	int rc;
-
-	if (old->dir_off < ly->hdr.first_cluster * cs)
-		return; /* among the metadata for ever */
-	rc = commit_header(ly);
-	if (rc == 0 && (old->dir_off % cs || len % cs ||
-			holds_metadata(ly, old->dir_off, len)))
-		rc = -EINVAL; /* not our way of placing it */
-	if (rc == 0)
-		rc = pl_store_punch(ly->st, old->dir_off, len);
-	if (rc < 0)
-		pl_layer_distrust(ly);
-	for (uint64_t c = 0; rc == 0 && c < len / cs; c++)
-		alloc_free_now(ly, old->dir_off / cs + c);
-}
-
-/*
- * Does the directory hold entries beyond the last map page? They meant nothing
- * until now (FMT-030), and must not come to mean something.
- */
-static int look_beyond(struct pl_layer *ly, const struct pl_header *hdr,
-		       bool *ret)
-{
-	struct pl_dir_entry entries[PL_DIR_ENTRIES];
-	uint64_t d = ly->page_count / PL_DIR_ENTRIES;
-	char page[PL_PAGE];
-	int rc = 0;
-
-	*ret = false;
-	for (; rc == 0 && !*ret && d < pl_dir_page_count(hdr); d++) {
-		rc = pl_store_read(ly->st, page, PL_PAGE,
-				   hdr->dir_off + d * PL_PAGE, PL_IO_META);
-		if (rc == 0 &&
-		    pl_dir_page_decode(page, d, entries) != PL_DIR_PAGE_EMPTY)
-			for (uint64_t i = 0; i < PL_DIR_ENTRIES; i++)
-				*ret |= entries[i].location &&
-					d * PL_DIR_ENTRIES + i >=
-						ly->page_count;
-	}
-	return rc;
-}
-
-static int grow_locked(struct pl_layer *ly, uint64_t virtual_size)
-{
-	struct pl_header hdr = ly->hdr, old;
-	bool move = false;
-	int rc = commit_checkpoint(ly, false);
-
-	hdr.virtual_size = virtual_size;
-	hdr.flags = ly->hdr.flags;
-	hdr.sequence = ly->hdr.sequence;
-	hdr.checkpoint_lsn = ly->hdr.checkpoint_lsn;
-	hdr.checkpoint_crc = ly->hdr.checkpoint_crc;
-	hdr.dir_used = ly->hdr.dir_used;
-	if (rc == 0 && pl_dir_page_count(&hdr) > hdr.dir_pages)
-		move = true;
-	else if (rc == 0)
-		rc = look_beyond(ly, &hdr, &move);
-	if (rc == 0 && move)
-		rc = move_directory(ly, &hdr);
-	if (rc == 0)
-		rc = grow_tables(ly, pl_page_count(&hdr));
-	old = ly->hdr;
-	if (rc == 0) {
-		ly->hdr = hdr;
-		rc = commit_header(ly);
-	}
-	if (rc < 0) {
-		ly->hdr = old;
-		pl_layer_distrust(ly); /* a new directory stays behind */
-	} else if (old.dir_off != hdr.dir_off) {
-		drop_directory(ly, &old);
-	}
-	return rc;
-}
-
-int pl_layer_grow(struct pl_layer *ly, uint64_t virtual_size,
-		  struct pl_err *err)
-{
-	int rc;
-
-	assert(ly->writable && virtual_size >= ly->hdr.virtual_size &&
-	       virtual_size % ly->hdr.block_size == 0);
-	rc = mark_dirty(ly);
-	if (rc == 0) {
-		pl_comutex_lock(&ly->flush_lock);
-		rc = grow_locked(ly, virtual_size);
-		pl_comutex_unlock(&ly->flush_lock);
-	}
-	return rc < 0 ? pl_err_sys(err, rc, "layer %s: growing", ly->id) : 0;
-}
-
 int pl_layer_set_parent(struct pl_layer *ly, const struct pl_uuid *parent)
 {
 	struct pl_uuid old = ly->hdr.parent;
@@ -479,4 +318,9 @@ int pl_layer_set_parent(struct pl_layer *ly, const struct pl_uuid *parent)
 		ly->hdr.parent = old;
 	pl_comutex_unlock(&ly->flush_lock);
 	return rc;
+}
+
+void pl_layer_note_parent(struct pl_layer *ly, const struct pl_uuid *parent)
+{
+	ly->hdr.parent = *parent;
 }

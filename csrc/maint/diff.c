@@ -196,6 +196,31 @@ static int add_owned(struct pl_chain *ch, unsigned first, uint64_t page_no,
 	return rc;
 }
 
+/*
+ * What the smaller of the two never had counts as changed whoever owns it, also
+ * a layer that both have.
+ */
+static int add_beyond(struct diff *d, uint64_t page_no,
+		      uint64_t owned[PL_PAGE_ENTRIES], bool *ret_any)
+{
+	uint64_t all[PL_PAGE_ENTRIES] = { 0 }, first, from;
+	int rc;
+
+	if (!d->req->from)
+		return 0;
+	from = pl_chain_size(d->req->from) / d->bs;
+	first = page_no * PL_PAGE_ENTRIES * PL_CLUSTER_BLOCKS;
+	if (first + PL_PAGE_ENTRIES * PL_CLUSTER_BLOCKS <= from)
+		return 0;
+	rc = add_owned(d->req->to, 0, page_no, all, ret_any);
+	for (unsigned i = 0; i < PL_PAGE_ENTRIES; i++, first += 64)
+		if (first >= from)
+			owned[i] |= all[i];
+		else if (from - first < PL_CLUSTER_BLOCKS)
+			owned[i] |= all[i] & (~0ull << (from - first));
+	return rc;
+}
+
 static int do_page(struct diff *d, uint64_t page_no, uint64_t *ret_end)
 {
 	const struct pl_diff_request *req = d->req;
@@ -205,6 +230,8 @@ static int do_page(struct diff *d, uint64_t page_no, uint64_t *ret_end)
 
 	if (rc == 0)
 		rc = add_owned(req->to, d->common, page_no, owned, &any);
+	if (rc == 0)
+		rc = add_beyond(d, page_no, owned, &any);
 	for (unsigned i = 0; i < PL_PAGE_ENTRIES && any && rc == 0; i++) {
 		cno = page_no * PL_PAGE_ENTRIES + i;
 		if (cno * d->cs >= d->end || d->stopped)

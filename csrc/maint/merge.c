@@ -202,7 +202,7 @@ static int cost_page(struct pl_layer *child, struct pl_layer *parent,
 	static const struct pl_entry none;
 	struct pl_entry c[PL_PAGE_ENTRIES] = { none };
 	struct pl_entry p[PL_PAGE_ENTRIES] = { none };
-	uint64_t bs = pl_layer_header(child)->block_size;
+	uint64_t bs = pl_layer_header(child)->block_size, up;
 	int rc = 0;
 
 	if (pl_layer_page_present(child, page_no))
@@ -214,9 +214,12 @@ static int cost_page(struct pl_layer *child, struct pl_layer *parent,
 		if (c[i].where)
 			ret->down +=
 				bs * (uint64_t)__builtin_popcountll(c[i].owned);
+		/* A child that was shrunk takes no more than it has. */
+		up = p[i].owned & ~c[i].owned &
+		     pl_owned_limit(pl_layer_header(child),
+				    page_no * PL_PAGE_ENTRIES + i);
 		if (p[i].where)
-			ret->up += bs * (uint64_t)__builtin_popcountll(
-						p[i].owned & ~c[i].owned);
+			ret->up += bs * (uint64_t)__builtin_popcountll(up);
 	}
 	return rc;
 }

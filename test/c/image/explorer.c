@@ -93,8 +93,8 @@ static bool check_top(struct explorer *ex, struct pl_image *img)
 		fine = size_is(ex, ch, m->target->sectors) &&
 		       compare(ex, ch, m->target->values, "after switch");
 	else
-		fine = ((m->busy == MODEL_GROW &&
-			 pl_chain_size(ch) == m->grown * 512) ||
+		fine = (((m->busy == MODEL_GROW || m->busy == MODEL_SHRINK) &&
+			 pl_chain_size(ch) == m->resized * 512) ||
 			size_is(ex, ch, m->sectors)) &&
 		       compare(ex, ch, NULL, "top");
 	pl_chain_abandon(ch);

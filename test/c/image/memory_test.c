@@ -123,6 +123,7 @@ pl_test("operations on the tree survive failed allocations")
 pl_test("growing, compaction and closing survive failed allocations")
 {
 	all_faults(MODEL_OP_GROW);
+	all_faults(MODEL_OP_SHRINK);
 	all_faults(MODEL_OP_COMPACT);
 	all_faults(MODEL_OP_RECLAIM_HIDDEN);
 	all_faults(MODEL_OP_CLOSE);

@@ -455,7 +455,7 @@ static bool op_grow(struct model *m)
 	if (m->sectors + more > MODEL_MAX_SECTORS)
 		return true;
 	m->busy = MODEL_GROW;
-	m->grown = m->sectors + more;
+	m->resized = m->sectors + more;
 	if (pl_image_resize(m->img, m->ch, (m->sectors + more) * 512, &err) < 0)
 		return model_trouble(m, "grow: %s", err.msg);
 	m->busy = MODEL_IDLE;
@@ -464,6 +464,28 @@ static bool op_grow(struct model *m)
 	for (uint64_t i = m->sectors - more; i < m->sectors; i++)
 		settle_sector(&m->s[i]);
 	return true;
+}
+
+static bool op_shrink(struct model *m)
+{
+	uint64_t less = (1 + model_random(m, 60)) * m->block_size / 512;
+	struct pl_err err;
+
+	if (less >= m->sectors)
+		return true;
+	if (!close_image(m))
+		return false;
+	if (pl_image_open(&m->img, m->dir, PL_IMAGE_WRITE, "test", &err) < 0)
+		return model_trouble(m, "open: %s", err.msg);
+	m->busy = MODEL_SHRINK;
+	m->resized = m->sectors - less;
+	if (pl_image_shrink(m->img, m->resized * 512, &err) < 0)
+		return model_trouble(m, "shrink: %s", err.msg);
+	m->busy = MODEL_IDLE;
+	m->sectors -= less;
+	pl_image_close(m->img);
+	m->img = NULL;
+	return check_closed(m) && open_image(m);
 }
 
 static bool op_compact(struct model *m)
@@ -505,6 +527,7 @@ bool model_do(struct model *m, enum model_op op)
 		[MODEL_OP_DELETE] = op_delete,
 		[MODEL_OP_DELETE_LIVE] = op_delete_live,
 		[MODEL_OP_GROW] = op_grow,
+		[MODEL_OP_SHRINK] = op_shrink,
 		[MODEL_OP_COMPACT] = op_compact,
 		[MODEL_OP_RECLAIM_HIDDEN] = op_reclaim_hidden,
 		[MODEL_OP_CLOSE] = op_reopen,
@@ -543,6 +566,8 @@ bool model_step(struct model *m)
 		return op_delete_live(m);
 	if (r < 982)
 		return op_grow(m);
+	if (r < 986)
+		return op_shrink(m);
 	if (r < 990)
 		return op_compact(m);
 	if (r < 995)

@@ -36,6 +36,7 @@ enum model_busy {
 	MODEL_SWITCH,
 	MODEL_DELETE,
 	MODEL_GROW,
+	MODEL_SHRINK,
 };
 
 struct model {
@@ -50,7 +51,7 @@ struct model {
 	uint64_t seed;
 	enum model_busy busy;
 	struct model_snapshot *target; /* of a switch or delete */
-	uint64_t grown; /* sectors after the grow under way */
+	uint64_t resized; /* sectors after the grow or shrink under way */
 	char top[PL_ID_LEN + 1]; /* the top layer, before the operation */
 	uint64_t reclaimed; /* bytes of hidden layers that went back */
 	char what[300]; /* what went wrong */
@@ -80,6 +81,7 @@ enum model_op {
 	MODEL_OP_DELETE,
 	MODEL_OP_DELETE_LIVE, /* with the chain open */
 	MODEL_OP_GROW,
+	MODEL_OP_SHRINK, /* closes, and opens again */
 	MODEL_OP_COMPACT,
 	MODEL_OP_RECLAIM_HIDDEN,
 	MODEL_OP_CLOSE, /* and open again */
