@@ -148,3 +148,8 @@ pl_test("is lost when it ends without a goodbye")
 	is_int(ended_as, PL_NBD_LOST);
 	finish();
 }
+
+int main(void)
+{
+	return pl_tap_main();
+}
