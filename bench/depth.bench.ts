@@ -24,7 +24,9 @@ export async function bench(): Promise<Report[]> {
       complete(() => ''),
     );
     for (const reader of readers) await reader.close();
-    return [reportOf(summary), hostReads];
+    const [one, ...deeper] = summary.results;
+    const ratios = deeper.map(({ name, ops }) => `${name}: ${(ops / (one?.ops ?? Number.NaN)).toFixed(2)}`);
+    return [{ ...reportOf(summary), notes: [`Against ${one?.name}: ${ratios.join(', ')}.`] }, hostReads];
   });
 }
 

@@ -4,13 +4,14 @@
 import { CONTENDERS, EMPTY, OVER_BASE } from './contender/all.js';
 import type { Contender, Preparation } from './contender/contender.js';
 import { compare, type Measured } from './device-report.js';
-import { fill, fio } from './fio.js';
+import { fill, fio, verifies } from './fio.js';
 import { withWorkshop } from './images.js';
 import { type BenchOptions, pick } from './options.js';
 import type { Report } from './report.js';
 import { fioArguments, type Workload, WORKLOADS } from './workloads.js';
 
-type Ready = readonly { name: string; contender: Contender }[];
+/** wrong: it mixes up writes when there are several at a time, or even then when there are not. */
+type Ready = readonly { name: string; contender: Contender; wrong: readonly ('deep' | 'single')[] }[];
 
 const STAGES: readonly { on: readonly Workload['on'][]; who: readonly Preparation[] }[] = [
   { on: ['steady', 'spoils'], who: CONTENDERS },
@@ -32,11 +33,17 @@ export async function bench(options: BenchOptions): Promise<Report[]> {
 
 async function stage(workloads: readonly Workload[], who: readonly Preparation[], options: BenchOptions): Promise<Measured[]> {
   return withWorkshop(async ({ folder }) => {
-    const ready: { name: string; contender: Contender }[] = [];
+    const ready: { name: string; contender: Contender; wrong: readonly ('deep' | 'single')[] }[] = [];
     try {
       for (const { name, make, content } of who) {
         say(`preparing ${name}`);
-        ready.push({ name, contender: await make(folder, options.sizeBytes, content) });
+        const contender = await make(folder, options.sizeBytes, content);
+        ready.push({ name, contender, wrong: [] });
+        const wrong = [
+          ...((await verifies(contender.device, 1)) ? [] : ['single' as const]),
+          ...((await verifies(contender.device, 32)) ? [] : ['deep' as const]),
+        ];
+        ready.splice(-1, 1, { name, contender, wrong });
       }
       return await rounds(workloads, ready, options);
     } finally {
@@ -48,7 +55,7 @@ async function stage(workloads: readonly Workload[], who: readonly Preparation[]
 async function rounds(workloads: readonly Workload[], ready: Ready, options: BenchOptions): Promise<Measured[]> {
   const all = workloads.map((workload): Measured => ({
     workload,
-    of: ready.map(({ name }) => ({ name, iops: [], hostBytes: [], p99Us: [] })),
+    of: ready.map(({ name, wrong }) => ({ name, iops: [], hostBytes: [], p99Us: [], wrong: isWrong(workload, wrong) })),
   }));
   for (let round = 0; round < options.rounds; round++) {
     for (const { workload, of } of all) {
@@ -62,6 +69,12 @@ async function rounds(workloads: readonly Workload[], ready: Ready, options: Ben
     }
   }
   return all;
+}
+
+function isWrong({ fio: args }: Workload, wrong: readonly string[]): boolean {
+  const writes = args.some((arg) => /^rw=.*(write|rw|trim)/.test(arg));
+  const depth = Number(args.find((arg) => arg.startsWith('iodepth='))?.slice('iodepth='.length) ?? 1);
+  return writes && wrong.includes(depth > 1 ? 'deep' : 'single');
 }
 
 async function measure(workload: Workload, contender: Contender, when: { seconds: number; round: number }) {

@@ -45,6 +45,26 @@ export async function fill(device: string): Promise<void> {
   await fio(device, ['rw=write', 'bs=1M', 'iodepth=4', 'end_fsync=1']);
 }
 
+/** Is what was written there when it is read back? As many requests at a time as `depth`. */
+export async function verifies(device: string, depth: number): Promise<boolean> {
+  const args = [
+    'rw=randwrite',
+    'bs=4k',
+    `iodepth=${depth}`,
+    'size=16M',
+    'verify=crc32c',
+    'verify_fatal=1',
+    'ioengine=io_uring',
+    'direct=1',
+  ];
+  const { exitCode } = await run(
+    'fio',
+    ['name=verify', `filename=${device}`, ...args].map((arg) => `--${arg}`),
+    { accept: 'any' },
+  );
+  return exitCode === 0;
+}
+
 /** Overwrites scattered 4 KiB blocks, no block twice. */
 export async function scatter(device: string, bytes: number, seed: number): Promise<void> {
   await fio(device, ['rw=randwrite', 'bs=4k', 'iodepth=32', `io_size=${bytes}`, `randseed=${seed}`, 'end_fsync=1']);

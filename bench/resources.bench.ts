@@ -15,7 +15,9 @@ const SIZE_BYTES = 10 * 2 ** 30;
 /** After this long without a request, buffers have been given back. */
 const QUIET_MS = 5000;
 const WATCH_MS = 5000;
+/** Of 4 KiB writes: to one image, and to many together. */
 const LOAD_BYTES = 2 ** 30;
+const LOAD_OF_MANY_BYTES = 2 ** 28;
 
 interface Cost {
   rssMib: number;
@@ -24,32 +26,26 @@ interface Cost {
   cpuMs: number;
 }
 
+/** cpuMs: while it was watched. */
+interface Watched extends Cost {
+  cpuMsAtEnd: number;
+}
+
 interface Figures {
   images: number;
-  idle: Cost;
-  /** Of the first image, after the load. */
-  loaded?: Cost;
-  loadCpuUsPerRequest?: number;
+  idle: Watched;
+  /** After the load. */
+  loaded: Cost;
+  loadCpuUsPerRequest: number;
 }
 
 export async function bench(options: BenchOptions): Promise<Report> {
   const all: Figures[] = [];
-  for (const count of options.counts)
-    all.push(await withWorkshop(({ folder, runDir }) => measure(folder, { runDir, count, load: all.length === 0 })));
+  for (const count of options.counts) all.push(await withWorkshop(({ folder, runDir }) => measure(folder, { runDir, count })));
   const mib = (value: number): string => value.toFixed(2);
   const rows = all.flatMap(({ images, idle, loaded, loadCpuUsPerRequest }) => [
     [`${images} idle`, mib(idle.pssMib), mib(idle.rssMib), (idle.wakeUps / (WATCH_MS / 1000)).toFixed(2), idle.cpuMs.toFixed(1)],
-    ...(loaded === undefined
-      ? []
-      : [
-          [
-            '1 after 1 GiB of 4 KiB random writes over 10 GiB',
-            mib(loaded.pssMib),
-            mib(loaded.rssMib),
-            '',
-            `${loadCpuUsPerRequest?.toFixed(1)} µs a request`,
-          ],
-        ]),
+    [`${images} after ${loadText(images)}`, mib(loaded.pssMib), mib(loaded.rssMib), '', `${loadCpuUsPerRequest.toFixed(1)} µs a request`],
   ]);
   return {
     title: 'Memory and processor of an attached image (keeper and worker together, mean of all)',
@@ -59,7 +55,15 @@ export async function bench(options: BenchOptions): Promise<Report> {
   };
 }
 
-async function measure(folder: string, { runDir, count, load }: { runDir: string; count: number; load: boolean }): Promise<Figures> {
+function loadBytes(images: number): number {
+  return images === 1 ? LOAD_BYTES : LOAD_OF_MANY_BYTES;
+}
+
+function loadText(images: number): string {
+  return `${loadBytes(images) / 2 ** 20} MiB of 4 KiB random writes over ${images === 1 ? '10 GiB' : 'all of them'}, QD32`;
+}
+
+async function measure(folder: string, { runDir, count }: { runDir: string; count: number }): Promise<Figures> {
   const attached: AttachResult[] = [];
   try {
     for (let at = 0; at < count; at++) {
@@ -69,23 +73,21 @@ async function measure(folder: string, { runDir, count, load }: { runDir: string
     }
     await sleep(QUIET_MS);
     const idle = await watch(attached);
-    const [first] = attached;
-    if (!load || !first) return { images: count, idle };
-    const before = await cpuMsOf(first);
-    await fio(first.device ?? '', ['rw=randwrite', 'bs=4k', 'iodepth=32', `io_size=${LOAD_BYTES}`]);
-    const spent = (await cpuMsOf(first)) - before;
-    const loaded = await costOf([first]);
-    return { images: count, idle, loaded, loadCpuUsPerRequest: (spent * 1000) / (LOAD_BYTES / 4096) };
+    const devices = attached.map(({ device }) => device ?? '').join(':');
+    await fio(devices, ['rw=randwrite', 'bs=4k', 'iodepth=32', `io_size=${loadBytes(count)}`]);
+    const loaded = await costOf(attached);
+    const spent = (loaded.cpuMs - idle.cpuMsAtEnd) * count;
+    return { images: count, idle, loaded, loadCpuUsPerRequest: (spent * 1000) / (loadBytes(count) / 4096) };
   } finally {
     for (const one of attached) await detachAttachment(one, { runDir });
   }
 }
 
-async function watch(attached: readonly AttachResult[]): Promise<Cost> {
+async function watch(attached: readonly AttachResult[]): Promise<Watched> {
   const before = await costOf(attached);
   await sleep(WATCH_MS);
   const after = await costOf(attached);
-  return { ...after, wakeUps: after.wakeUps - before.wakeUps, cpuMs: after.cpuMs - before.cpuMs };
+  return { ...after, wakeUps: after.wakeUps - before.wakeUps, cpuMs: after.cpuMs - before.cpuMs, cpuMsAtEnd: after.cpuMs };
 }
 
 /** Mean of the images. */

@@ -8,6 +8,12 @@ import { fill, scatter } from '../fio.js';
 import { attachLoop, type Contender, detachLoop, newFolder, type Preparation } from './contender.js';
 
 const QUICK = 'cache.direct=on,aio=io_uring';
+/** `PLOOP_BENCH_QEMU` names a directory with another qemu-img and qemu-storage-daemon. */
+function qemu(program: string): string {
+  const folder = process.env['PLOOP_BENCH_QEMU'] ?? '';
+  return folder === '' ? program : join(folder, program);
+}
+
 /** Through the host's page cache. */
 export const CACHED = 'cache.direct=off,aio=threads';
 
@@ -25,7 +31,17 @@ export async function qcow2(parent: string, sizeBytes: number, content: Preparat
   const layered = content === 'base' || content === 'part';
   const create = async (file: string, backing: readonly string[]): Promise<void> => {
     await rm(file, { force: true });
-    await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', 'cluster_size=128k,extended_l2=on', ...backing, file, String(sizeBytes)]);
+    await run(qemu('qemu-img'), [
+      'create',
+      '-q',
+      '-f',
+      'qcow2',
+      '-o',
+      'cluster_size=128k,extended_l2=on',
+      ...backing,
+      file,
+      String(sizeBytes),
+    ]);
   };
   const open = async (): Promise<Export> => {
     await create(top, layered ? ['-b', base, '-F', 'qcow2'] : []);
@@ -73,7 +89,7 @@ function blockdev(node: string, file: string, { backing, cache }: { backing: str
 async function exported(folder: string, file: string, base: string | null, cache: string): Promise<Export> {
   const [mountPoint, pidFile] = [join(folder, 'export'), join(folder, 'pid')];
   await writeFile(mountPoint, '');
-  await run('qemu-storage-daemon', [
+  await run(qemu('qemu-storage-daemon'), [
     ...(base === null ? [] : blockdev('base', base, { backing: null, cache })),
     ...blockdev('disk', file, { backing: base === null ? null : 'base', cache }),
     '--export',

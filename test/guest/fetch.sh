@@ -7,9 +7,11 @@
 #
 #   fetch.sh DEST SUITE FLAVOUR      e.g.  fetch.sh ~/.cache/guest bookworm-backports amd64
 #   fetch.sh DEST SUITE qemu
+#   fetch.sh DEST SUITE qemu-utils      qemu-img and qemu-storage-daemon
 #
 # Result: DEST/<suite>-<flavour>/{vmlinuz,config,release,lib/modules/<release>/}
 #     or  DEST/<suite>-qemu/usr/bin/qemu-system-x86_64
+#     or  DEST/<suite>-qemu-utils/usr/bin/qemu-storage-daemon
 set -euo pipefail
 dest=$1 suite=$2 what=$3
 mirror=$(awk '$1=="URIs:"{print $2; exit}' /etc/apt/sources.list.d/debian.sources)
@@ -26,6 +28,8 @@ apt-get "${o[@]}" update
 rm -rf "$out" && mkdir -p "$out"
 if [ "$what" = qemu ]; then
   pkgs=(qemu-system-x86 qemu-system-common qemu-system-data seabios)
+elif [ "$what" = qemu-utils ]; then
+  pkgs=(qemu-utils)
 else
   # The metapackage names the image; since 7.x the files lie in three packages.
   img=$(apt-cache "${o[@]}" depends "linux-image-$what" | awk '/Depends: linux-image-/{print $2; exit}')
@@ -39,7 +43,7 @@ fi
 ( cd "$apt/debs" && apt-get "${o[@]}" download "${pkgs[@]}" )
 mkdir -p "$out/tree"
 for p in "${pkgs[@]}"; do dpkg-deb -x "$apt/debs/$p"_*.deb "$out/tree"; done
-if [ "$what" = qemu ]; then
+if [ "$what" = qemu ] || [ "$what" = qemu-utils ]; then
   mv "$out/tree/usr" "$out/usr"
 else
   mods=$(find "$out/tree" -type d -path '*lib/modules/*' -prune -print | head -1)
