@@ -43,6 +43,7 @@ const PACKAGES = [
   ['nbd-client', 'test', "the kernel's NBD client"],
   ['gnutls-bin', 'test', 'certificates for NBD clients'],
   ['nbdkit', 'test', 'an NBD server to compare with'],
+  ['openssh-server', 'test', 'copies to another host; the tests start an sshd of their own'],
   ['strace', 'test', 'counts system calls'],
   ['attr', 'test', 'extended attributes of a populated file system'],
   ['acl', 'test', 'access control lists of a populated file system'],

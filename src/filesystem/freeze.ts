@@ -18,12 +18,13 @@ export interface Frozen {
   thaw(): Promise<{ frozenMs: number }>;
 }
 
-const DEFAULT_MAX_MS = 30_000;
+/** How long a freeze lasts at most, unless told otherwise. */
+export const FREEZE_MAX_MS = 30_000;
 const EXPIRED_STATUS = 3;
 
 /** BUSY when somebody else has frozen it. */
 export async function freezeFileSystem(mountPoint: string, options: FreezeOptions = {}): Promise<Frozen> {
-  const maxMs = options.maxMs ?? DEFAULT_MAX_MS;
+  const maxMs = options.maxMs ?? FREEZE_MAX_MS;
   const holder = await startCompanion(nativeFile('ploop-fsctl'), ['freeze', mountPoint, String(maxMs)], { signal: options.signal });
   await holder.nextLine().catch((error: unknown) => {
     throw freezeFailure(mountPoint, error);

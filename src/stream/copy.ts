@@ -4,30 +4,25 @@
 
 import { randomBytes } from 'node:crypto';
 
-import { findAttachment } from '../attach/attachments.js';
 import { changedBlocks } from '../attach/diff.js';
-import { mountPointsOf } from '../attach/mounts.js';
 import { deleteSnapshot } from '../attach/jobs.js';
 import { takeSnapshot } from '../attach/operations.js';
-import type { RunDirectoryOption } from '../attach/run-directory.js';
 import { PloopError } from '../errors.js';
-import { withFrozen } from '../filesystem/freeze.js';
 import { consistentSnapshot } from '../filesystem/image/snapshot.js';
 import { listSnapshots, type Snapshot } from '../image/snapshots.js';
 import { checkInteger, checkOptions, checkPath, checkText } from '../native/arguments.js';
 import { type Destination, parseDestination } from './destination.js';
+import { lastRound, type LastRoundOptions } from './last-round.js';
 import { sendArguments, type SendOptions } from './send.js';
 import { startStream, type Transferred } from './transfer.js';
 
-export interface CopyOptions extends RunDirectoryOption {
+export interface CopyOptions extends LastRoundOptions {
   /** Follow an image in use round by round; otherwise one snapshot is copied. */
   live?: boolean | undefined;
   /** The last round begins when at most this much has changed. Default 16 MiB. */
   restBytes?: number | undefined;
   /** The last round begins at the latest with this one. Default 8. */
   maxRounds?: number | undefined;
-  /** The last freeze ends after this long, whether all has arrived or not. Default 30 s. */
-  maxPauseMs?: number | undefined;
   /** Name of the last snapshot, which then stays on both sides: the base of the next copy. */
   keep?: string | undefined;
   force?: boolean | undefined;
@@ -36,7 +31,6 @@ export interface CopyOptions extends RunDirectoryOption {
   level?: number | undefined;
   onRound?: ((round: CopyRound) => void) | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
-  signal?: AbortSignal | undefined;
 }
 
 export interface CopyRound extends Transferred {
@@ -68,6 +62,8 @@ const NAMES = [
   'restBytes',
   'maxRounds',
   'maxPauseMs',
+  'handover',
+  'onHandover',
   'keep',
   'force',
   'rsh',
@@ -84,6 +80,8 @@ export async function copyImage(dir: string, destination: string, options: CopyO
   const { force, signal, runDir } = options;
   const to = parseDestination(destination, options.rsh ?? ['ssh'], { force, signal, runDir });
   const copy: Copy = { dir, to, options, mark: `ploop copy to ${destination}`.slice(0, 200), rounds: [] };
+  if (options.handover !== undefined && options.live !== true)
+    throw new PloopError('INVALID_ARGUMENT', 'copy: a hand-over needs a live copy', { hint: 'Give --live as well.' });
   if (options.keep !== undefined) await checkNewName(dir, checkText('copy: keep', options.keep, { maxBytes: 127 }));
   try {
     const base = await findBase(copy);
@@ -140,23 +138,11 @@ async function follow(copy: Copy, first: string | null): Promise<number | null> 
     await move(copy, { snapshot: id, ...(base === null ? {} : { since: base }) });
     base = id;
   }
-  return lastRound(copy, base);
-}
-
-async function lastRound(copy: Copy, base: string | null): Promise<number | null> {
   const work = async (): Promise<void> => {
     const { id } = await takeSnapshot(copy.dir, snapshotOptions(copy, true));
     await move(copy, { snapshot: id, ...(base === null ? {} : { since: base }) });
   };
-  const attachment = await findAttachment(copy.dir, copy.options);
-  const devno = attachment?.live === true ? attachment.devno : null;
-  const [mountPoint] = devno === null ? [] : await mountPointsOf(devno);
-  if (mountPoint === undefined) {
-    await work();
-    return null;
-  }
-  const { frozenMs } = await withFrozen(mountPoint, work, { maxMs: copy.options.maxPauseMs, signal: copy.options.signal });
-  return frozenMs;
+  return lastRound(copy.dir, copy.to.name, work, copy.options);
 }
 
 function snapshotOptions(copy: Copy, last: boolean): { name: string; description: string; signal?: AbortSignal; runDir?: string } {

@@ -16,6 +16,7 @@ const PROBES = {
   'nbd-client': () => hasProgram('nbd-client'),
   certtool: () => ['certtool', 'psktool'].every(hasProgram),
   strace: () => hasProgram('strace'),
+  sshd: () => existsSync('/usr/sbin/sshd') && ['ssh', 'ssh-keygen'].every(hasProgram),
   mmdebstrap: () => hasProgram('mmdebstrap'),
   runtime: () => hasProgram('runc') || hasProgram('crun'),
   runc: () => hasProgram('runc'),

@@ -37,6 +37,11 @@ export const copyCommand: Command = {
       parse: (given) => whole(given, '--max-pause', 1),
     },
     {
+      flags: '--handover <command>',
+      summary: 'a shell command that runs when the copy is complete and the source is still held still; see stream.md',
+      parse: (given) => checkText('--handover', given, { maxBytes: 65_536 }),
+    },
+    {
       flags: '--keep <name>',
       summary: 'keep the last snapshot on both sides under this name: the base of the next copy',
       parse: (given) => checkText('--keep', given, { maxBytes: 127 }),
@@ -48,6 +53,7 @@ export const copyCommand: Command = {
   examples: [
     ['ploop copy /vz/web backup:/vz/web --keep monday', 'a backup; the next one sends only what changed'],
     ['ploop copy /vz/web host2:/vz/web --live', 'while it runs'],
+    ["ploop copy /vz/web host2:/vz/web --live --handover 'ssh host2 start-web'", 'and goes on there'],
   ],
   run: copy,
 };
@@ -68,6 +74,8 @@ async function copy(ctx: Context, args: ParsedArguments, options: ParsedOptions)
       restBytes: options['rest'] as number | undefined,
       maxRounds: options['rounds'] as number | undefined,
       maxPauseMs: seconds === undefined ? undefined : seconds * 1000,
+      handover: text(options['handover']),
+      onHandover: (said) => ctx.note(`handed over${said === '' ? '' : `: ${said}`}`),
       keep: text(options['keep']),
       force: options['force'] === true,
       rsh: text(options['rsh'])

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// An sshd of the test's own, on the loopback interface, with its own keys; never the system's. Who logs in finds `ploop`, with
+// another run directory than here: as good as another host.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { run } from '../../src/exec/run.js';
+
+export interface Sshd {
+  /** A command that reaches it, for --rsh; the host's name is anything. */
+  rsh: string;
+  stop(): Promise<void>;
+}
+
+export async function startSshd(folder: string, runDir: string): Promise<Sshd> {
+  const [bin, port] = [join(folder, 'bin'), await freePort()];
+  await mkdir(bin, { recursive: true });
+  await mkdir('/run/sshd', { recursive: true }); // where sshd locks itself in, empty
+  for (const key of ['host', 'user']) await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, key)]);
+  const ploop = fileURLToPath(new URL('../../bin/ploop.js', import.meta.url));
+  await writeFile(join(bin, 'ploop'), `#!/bin/sh\nexec "${process.execPath}" "${ploop}" "$@"\n`);
+  await chmod(join(bin, 'ploop'), 0o755);
+  await writeFile(join(folder, 'sshd_config'), serverConfig(folder, port, { PATH: `${bin}:${process.env.PATH}`, PLOOP_RUN_DIR: runDir }));
+  await writeFile(join(folder, 'ssh_config'), clientConfig(folder, port));
+  const daemon = spawn('/usr/sbin/sshd', ['-D', '-e', '-f', join(folder, 'sshd_config')], { stdio: ['ignore', 'ignore', 'pipe'] });
+  await listening(daemon);
+  const stop = async (): Promise<void> => {
+    if (daemon.exitCode !== null || !daemon.kill()) return;
+    await once(daemon, 'exit');
+  };
+  return { rsh: `ssh -F ${join(folder, 'ssh_config')}`, stop };
+}
+
+function serverConfig(folder: string, port: number, env: Record<string, string>): string {
+  const set = Object.entries(env).map(([name, value]) => `"${name}=${value}"`);
+  return [
+    `Port ${port}`,
+    'ListenAddress 127.0.0.1',
+    `HostKey ${join(folder, 'host')}`,
+    `PidFile ${join(folder, 'sshd.pid')}`,
+    `AuthorizedKeysFile ${join(folder, 'user.pub')}`,
+    'StrictModes no',
+    'UsePAM no',
+    'PasswordAuthentication no',
+    'PermitRootLogin prohibit-password',
+    `SetEnv ${set.join(' ')}`,
+    '',
+  ].join('\n');
+}
+
+function clientConfig(folder: string, port: number): string {
+  return [
+    'Host *',
+    '  HostName 127.0.0.1',
+    `  Port ${port}`,
+    '  User root',
+    `  IdentityFile ${join(folder, 'user')}`,
+    '  IdentitiesOnly yes',
+    '  BatchMode yes',
+    '  StrictHostKeyChecking accept-new',
+    `  UserKnownHostsFile ${join(folder, 'known_hosts')}`,
+    '',
+  ].join('\n');
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+async function listening(daemon: ChildProcess): Promise<void> {
+  let said = '';
+  for await (const part of daemon.stderr?.setEncoding('utf8').iterator({ destroyOnReturn: false }) ?? []) {
+    said += String(part);
+    if (said.includes('Server listening')) break;
+  }
+  if (!said.includes('Server listening')) throw new Error(`sshd did not start: ${said}`);
+  daemon.stderr?.resume();
+}
