@@ -34,6 +34,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
 	exports["switchTo"] = Napi::Function::New<switch_to>(env);
 	exports["deleteSnapshot"] = Napi::Function::New<delete_snapshot>(env);
 	exports["resize"] = Napi::Function::New<resize>(env);
+	exports["shrink"] = Napi::Function::New<shrink>(env);
 	exports["setDiscard"] = Napi::Function::New<set_discard>(env);
 	exports["compact"] = Napi::Function::New<compact>(env);
 	exports["reclaim"] = Napi::Function::New<reclaim>(env);

@@ -256,6 +256,21 @@ Napi::Value resize(const Napi::CallbackInfo &info)
 	});
 }
 
+/* (dir, size) */
+Napi::Value shrink(const Napi::CallbackInfo &info)
+{
+	auto size =
+		static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value());
+
+	return start(info.Env(), [path = text_or_empty(info[0]),
+				  size](pl_err *err) {
+		return with_image(
+			path, "ploop resize", err, [&](pl_image *img) {
+				return pl_image_shrink(img, size, err);
+			});
+	});
+}
+
 /* (dir, "block" | "cluster" | "off") */
 Napi::Value set_discard(const Napi::CallbackInfo &info)
 {

@@ -16,6 +16,7 @@ Napi::Value new_id(const Napi::CallbackInfo &info);
 Napi::Value switch_to(const Napi::CallbackInfo &info);
 Napi::Value delete_snapshot(const Napi::CallbackInfo &info);
 Napi::Value resize(const Napi::CallbackInfo &info);
+Napi::Value shrink(const Napi::CallbackInfo &info);
 Napi::Value set_discard(const Napi::CallbackInfo &info);
 Napi::Value compact(const Napi::CallbackInfo &info);
 Napi::Value reclaim(const Napi::CallbackInfo &info);

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Changing a container's settings. The disk grows first: when that fails, nothing has changed.
+// Changing a container's settings. The disk changes first: when that fails, nothing has changed.
 
 import { resizeImage } from '../filesystem/image/resize.js';
+import { readDescriptor } from '../image/descriptor.js';
+import { formatSize } from '../units.js';
 import { writeConfig } from './place/config.js';
 import { checkHostname } from './create.js';
 import { applyLimits } from './limits.js';
 import { requireContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
-import type { VzRootOptions } from './place/roots.js';
+import type { ContainerPaths, VzRootOptions } from './place/roots.js';
+import { requireStopped } from './state.js';
 
 export interface SetContainerOptions extends VzRootOptions {
-  /** Only growth is possible. */
+  /** Smaller than it is: only while the container is stopped and unmounted. */
   diskspaceBytes?: number | undefined;
   /** Counts from the next start on. */
   hostname?: string | undefined;
@@ -45,6 +48,7 @@ export async function setContainer(ctid: string, options: SetContainerOptions): 
     change('ONBOOT', onboot);
     change('DESCRIPTION', description);
     if (diskspaceBytes !== undefined) {
+      await refuseShrinkInUse(paths, diskspaceBytes);
       const { sizeBytes } = await resizeImage(paths.imageDir, { runDir: paths.roots.runDir, sizeBytes: diskspaceBytes, signal });
       change('DISKSPACE', `${sizeBytes / 1024}:${sizeBytes / 1024}`);
     }
@@ -56,4 +60,9 @@ export async function setContainer(ctid: string, options: SetContainerOptions): 
     await writeConfig(paths.confFile, config);
     return { ctid, changed };
   });
+}
+
+async function refuseShrinkInUse(paths: ContainerPaths, diskspaceBytes: number): Promise<void> {
+  const { size } = await readDescriptor(paths.imageDir);
+  if (diskspaceBytes < size) await requireStopped(paths, `its disk of ${formatSize(size)} shrinks only while it is stopped`);
 }

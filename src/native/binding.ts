@@ -67,6 +67,7 @@ export interface Binding {
     rate: number,
   ): Promise<void>;
   resize(dir: string, size: number): Promise<void>;
+  shrink(dir: string, size: number): Promise<void>;
   setDiscard(dir: string, discard: string): Promise<void>;
   compact(dir: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<NativeCompactResult>;
   reclaim(dir: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<NativeReclaimResult>;

@@ -8,7 +8,7 @@ import { checkBoolean, checkInteger, checkOptions, checkPath, checkText, MAX_SIZ
 import { binding, translated } from './binding.js';
 import { diff, type NativeDiff, type NativeDiffOptions } from './diff.js';
 import type { NativeCheckResult } from './findings.js';
-import { Reader } from './reader.js';
+import { type NativeReader, Reader } from './reader.js';
 import { space, type NativeSpace } from './space.js';
 import type { NativeCompactResult, NativeExtent, NativeReclaimResult } from './results.js';
 import { checkLongWork, type LongWork, stoppable } from './stoppable.js';
@@ -16,6 +16,7 @@ import { checkLongWork, type LongWork, stoppable } from './stoppable.js';
 export type { NativeChangedExtent, NativeDiff, NativeDiffOptions } from './diff.js';
 export type { NativeCheckResult, NativeFinding } from './findings.js';
 export type { NativeCompactResult, NativeExtent, NativeReclaimResult } from './results.js';
+export type { NativeReader } from './reader.js';
 export type { NativeSpace, NativeSpacePage } from './space.js';
 
 export interface NativeSnapshot {
@@ -66,16 +67,6 @@ export interface NativeImageInfo {
   snapshots: NativeSnapshot[];
 }
 
-/** Holds the image's shared lock until it is closed. */
-export interface NativeReader {
-  readonly size: number;
-  /** Reads bytes of the virtual disk; offset and length multiples of 512. */
-  read(offset: number, length: number): Promise<Buffer>;
-  /** Idempotent; safe while a read is in flight. */
-  close(): Promise<void>;
-  [Symbol.asyncDispose](): Promise<void>;
-}
-
 export interface Native {
   create(dir: string, params: { size: number; blockSize?: number; label?: string; fs?: string; checksums?: boolean }): Promise<void>;
   /** `lock: false` looks without taking the lock (an attached image). */
@@ -100,7 +91,8 @@ export interface Native {
   switchTo(dir: string, snapshot: string, options?: { keepAs?: string; description?: string }): Promise<string | null>;
   /** `rate`: bytes a second at most; 0 = no limit. */
   deleteSnapshot(dir: string, snapshot: string, options?: LongWork & { rate?: number }): Promise<void>;
-  resize(dir: string, size: number): Promise<void>;
+  /** `shrink`: to a smaller size, whatever is beyond. */
+  resize(dir: string, size: number, options?: { shrink?: boolean }): Promise<void>;
   setDiscard(dir: string, discard: DiscardPolicy): Promise<void>;
   compact(dir: string, options?: LongWork): Promise<NativeCompactResult>;
   /** What layers that no snapshot shows hold, and no branch above them sees, goes back to the host. */
@@ -211,10 +203,12 @@ export const native: Native = {
     await stoppable(work, (report, stop) => binding().deleteSnapshot(dir, snapshot, report, stop, rate));
   },
 
-  async resize(dir, size) {
+  async resize(dir, size, options = {}) {
     checkPath('resize: dir', dir);
     checkInteger('resize: size', size, { min: 1, max: MAX_SIZE_BYTES });
-    await translated(binding().resize(dir, size));
+    checkOptions('resize', options, ['shrink']);
+    const shrink = checkBoolean('resize: shrink', options.shrink ?? false);
+    await translated(shrink ? binding().shrink(dir, size) : binding().resize(dir, size));
   },
 
   async setDiscard(dir, discard) {

@@ -4,9 +4,18 @@
 import { PloopError } from '../errors.js';
 import { checkInteger } from './arguments.js';
 import { translated, type RawReader } from './binding.js';
-import type { NativeReader } from './index.js';
 
 const MAX_READ_BYTES = 64 * 2 ** 20;
+
+/** Holds the image's shared lock until it is closed. */
+export interface NativeReader {
+  readonly size: number;
+  /** Reads bytes of the virtual disk; offset and length multiples of 512. */
+  read(offset: number, length: number): Promise<Buffer>;
+  /** Idempotent; safe while a read is in flight. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
 
 /** One read at a time: the chain serves one thread, and waiting belongs here, not into the thread pool. */
 export class Reader implements NativeReader {

@@ -21,7 +21,13 @@ describe.skipIf(lacks('root', 'guest'))('in a guest with all capabilities', () =
     const stdout = await runInGuest('test/e2e/guest/grow-mounted.ts', { modules: ['loop', 'ext4', 'fuse'], timeoutMs: 240_000 });
     const outcome = JSON.parse(stdout) as Outcome;
     expect(outcome.before.totalBytes).toBeLessThan(256 * MIB);
-    expect(outcome.resized).toEqual({ oldSizeBytes: 256 * MIB, sizeBytes: 8192 * MIB, grown: 'ext4', mountPoint: '/tmp/mnt' });
+    expect(outcome.resized).toEqual({
+      oldSizeBytes: 256 * MIB,
+      sizeBytes: 8192 * MIB,
+      grown: 'ext4',
+      shrunk: null,
+      mountPoint: '/tmp/mnt',
+    });
     expect(outcome.after.totalBytes).toBeGreaterThan(7500 * MIB);
     expect(outcome.content).toBe('kept');
   }, 400_000);

@@ -50,6 +50,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs')).each(['ext4', 'xfs
       oldSizeBytes: SIZE_BYTES,
       sizeBytes: 3 * SIZE_BYTES,
       grown: fs,
+      shrunk: null,
       mountPoint: null,
     });
     expect(await listAttachments()).toEqual([]);
@@ -75,11 +76,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs')).each(['ext4', 'xfs
     await unmountImage(image);
   });
 
-  it('does not shrink, and says how large it is', async () => {
-    await expect(resizeImage(image, { sizeBytes: SIZE_BYTES - 4096 })).rejects.toMatchObject({
-      code: 'INVALID_ARGUMENT',
-      message: expect.stringContaining(`${SIZE_BYTES} bytes`) as string,
-    });
+  it('is refused a size beyond what images can have', async () => {
     await expect(resizeImage(image, { sizeBytes: 2 ** 52 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
   });
 

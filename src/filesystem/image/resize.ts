@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Growing an image and the file system in it, mounted or not. Run again after an interruption, it does what is missing.
+// Another size for an image and the file system in it: larger, mounted or not; smaller, detached (shrink.ts). Run again after
+// an interruption, it does what is missing.
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
@@ -14,12 +15,17 @@ import { readDescriptor } from '../../image/descriptor.js';
 import { native } from '../../native/index.js';
 import { formatSize, MAX_SIZE_BYTES } from '../../units.js';
 import { checkOnlineGrowth, growFileSystem } from '../grow.js';
+import type { ShrinkStep } from '../shrink.js';
 import { isFileSystemType, type FileSystemType } from '../type.js';
 import { readSuperblock } from '../usage.js';
+import { shrinkImage } from './shrink.js';
 import { clearAbandoned, withAttached, withMountedDevice } from './temporary.js';
 
 export interface ResizeImageOptions extends RunDirectoryOption {
   sizeBytes: number;
+  /** When it gets smaller and holds no file system that ploop knows: lose what is beyond the new end. */
+  cut?: boolean | undefined;
+  onStep?: ((step: ShrinkStep) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -28,34 +34,31 @@ export interface ResizedImage {
   sizeBytes: number;
   /** null: the image holds none, or it is attached and not mounted, when it is its user's affair. */
   grown: FileSystemType | null;
+  /** The file system that was made smaller, or was small enough; null: the disk did not shrink, or holds none. */
+  shrunk: 'ext4' | null;
   mountPoint: string | null;
 }
 
 export async function resizeImage(dir: string, options: ResizeImageOptions): Promise<ResizedImage> {
   await clearAbandoned(dir, options);
   const { size: oldSizeBytes, blockSize } = await readDescriptor(dir);
-  const sizeBytes = checkSize(dir, options.sizeBytes, { oldSizeBytes, blockSize });
+  const sizeBytes = checkSize(options.sizeBytes, blockSize);
+  if (sizeBytes < oldSizeBytes) {
+    const shrunk = await shrinkImage(dir, { ...options, sizeBytes });
+    return { oldSizeBytes, sizeBytes, grown: null, shrunk, mountPoint: null };
+  }
   const attachment = await findAttachment(dir, options);
   const done = attachment === null ? await resizeDetached(dir, sizeBytes, options) : await resizeAttached(attachment, sizeBytes, options);
-  return { oldSizeBytes, sizeBytes, ...done };
+  return { oldSizeBytes, sizeBytes, shrunk: null, ...done };
 }
 
 /** Rounds up to the block size, as the image does. */
-function checkSize(dir: string, wanted: number, now: { oldSizeBytes: number; blockSize: number }): number {
+function checkSize(wanted: number, blockSize: number): number {
   if (!Number.isSafeInteger(wanted) || wanted <= 0)
     throw new PloopError('INVALID_ARGUMENT', `size: ${wanted} is not a positive number of bytes`);
-  const limit = MAX_SIZE_BYTES * (now.blockSize / 4096);
+  const limit = MAX_SIZE_BYTES * (blockSize / 4096);
   if (wanted > limit) throw new PloopError('INVALID_ARGUMENT', `size: ${wanted} bytes is beyond the limit of ${formatSize(limit)}`);
-  const sizeBytes = Math.ceil(wanted / now.blockSize) * now.blockSize;
-  if (sizeBytes >= now.oldSizeBytes) return sizeBytes;
-  throw new PloopError(
-    'INVALID_ARGUMENT',
-    `size: ${dir} has ${formatSize(now.oldSizeBytes)} (${now.oldSizeBytes} bytes) and cannot shrink to ${formatSize(sizeBytes)}`,
-    {
-      hint: 'Give a larger size. To give unused space back to the host, use: ploop compact.',
-      details: { sizeBytes: now.oldSizeBytes },
-    },
-  );
+  return Math.ceil(wanted / blockSize) * blockSize;
 }
 
 type Done = Pick<ResizedImage, 'grown' | 'mountPoint'>;
