@@ -41,12 +41,12 @@ const step = (name: string): void => void process.stderr.write(`${((Date.now() -
 /** What the device says of itself, and what its processes may do. */
 async function look() {
   const { device, via, keeper, worker } = await attachment(image);
-  const limits = ['logical_block_size', 'fua', 'io_timeout'].map(async (name) => [name, await queue(device ?? '', name)] as const);
+  const numbers = ['logical_block_size', 'fua', 'io_timeout'].map(async (name) => [name, await queue(device ?? '', name)] as const);
   return {
     via,
     isNbd: device?.startsWith('/dev/nbd') === true,
     bytes: await sectorsBytes(device ?? ''),
-    ...Object.fromEntries(await Promise.all(limits)),
+    ...Object.fromEntries(await Promise.all(numbers)),
     discards: (await queue(device ?? '', 'discard_max_bytes')) > 0,
     zeroes: (await queue(device ?? '', 'write_zeroes_max_bytes')) > 0,
     keeper: await capabilities(keeper),
