@@ -14,7 +14,9 @@
 #define FORMAT_NAME "ploop-stream"
 
 /* Features that a stream may name; a reader without one of them refuses. */
-static const char *const features[] = { "zstd" };
+#define SHRINKS "shrink" /* some snapshot is smaller than the one before */
+
+static const char *const features[] = { "zstd", SHRINKS };
 
 /* ---- writing ---- */
 
@@ -56,7 +58,8 @@ char *manifest_encode(const struct stream_manifest *m)
 	for (unsigned i = 0; i < m->n; i++)
 		json_array_append_new(list, snapshot_json(&m->list[i]));
 	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
-		json_array_append_new(names, json_string(features[i]));
+		if (m->shrinks || strcmp(features[i], SHRINKS) != 0)
+			json_array_append_new(names, json_string(features[i]));
 	root = json_pack("{s:s, s:i, s:o, s:o, s:o, s:I, s:o, s:o}", "format",
 			 FORMAT_NAME, "version", STREAM_VERSION, "features",
 			 names, "image", image_json(m), "from",
@@ -108,7 +111,8 @@ static bool get_number(const json_t *obj, const char *key, uint64_t *ret)
 	return json_is_integer(v) && json_integer_value(v) >= 0;
 }
 
-static int check_features(const json_t *root, struct pl_err *err)
+static int read_features(const json_t *root, struct stream_manifest *m,
+			 struct pl_err *err)
 {
 	const json_t *list = json_object_get(root, "features"), *v;
 	size_t i, k, n = sizeof(features) / sizeof(features[0]);
@@ -129,6 +133,7 @@ static int check_features(const json_t *root, struct pl_err *err)
 					  "the stream needs the feature "
 					  "\"%.60s\", which this version lacks",
 					  name);
+		m->shrinks = m->shrinks || strcmp(name, SHRINKS) == 0;
 	}
 	return 0;
 }
@@ -194,7 +199,8 @@ static int read_snapshots(const json_t *root, struct stream_manifest *m,
 	json_array_foreach(list, i, v)
 		if (!read_snapshot(v, m, &m->list[i]) ||
 		    is_twice(m, (unsigned)i) ||
-		    (i > 0 && m->list[i].size < m->list[i - 1].size))
+		    (!m->shrinks && i > 0 &&
+		     m->list[i].size < m->list[i - 1].size))
 			return bad(err, "an entry of \"snapshots\"");
 	return 0;
 }
@@ -227,7 +233,7 @@ static int read_root(const json_t *root, struct stream_manifest *m,
 	if (!get_text(root, "format", format, sizeof(format)) ||
 	    strcmp(format, FORMAT_NAME) != 0)
 		return bad(err, "\"format\"");
-	rc = check_features(root, err);
+	rc = read_features(root, m, err);
 	if (rc == 0)
 		rc = read_image(root, m, err);
 	if (rc == 0 && (!get_id(root, "from", m->from, false) ||

@@ -27,6 +27,7 @@ struct stream_manifest {
 	char label[64], fs[16], created[32];
 	uint32_t block_size;
 	bool checksums;
+	bool shrinks; /* a snapshot may be smaller than the one before */
 	char from[PL_ID_LEN + 1]; /* the base: a snapshot's id; "" = whole */
 	uint64_t bytes; /* about, of data; for progress */
 	struct stream_snapshot *list; /* in the order they come */

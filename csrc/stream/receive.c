@@ -143,6 +143,15 @@ static int choose_id(struct pl_receive *r, unsigned i, struct pl_uuid *uuid,
 	return 0;
 }
 
+/* Of what it lies on; 0 = nothing. */
+static uint64_t size_below(const struct pl_receive *r)
+{
+	return r->n_lower ?
+		       pl_layer_header(r->lower[r->n_lower - 1])->virtual_size :
+		       0;
+}
+
+/* Not larger than what it lies on: it grows over that. */
 static int create_part(struct pl_receive *r, unsigned i, struct pl_err *err)
 {
 	struct pl_layer_params params = {
@@ -158,6 +167,8 @@ static int create_part(struct pl_receive *r, unsigned i, struct pl_err *err)
 		return rc;
 	if (r->n_lower)
 		params.parent = pl_layer_header(r->lower[r->n_lower - 1])->uuid;
+	if (r->n_lower && size_below(r) < params.virtual_size)
+		params.virtual_size = size_below(r);
 	part_name(id, name);
 	/* From an attempt that ended before it was noted. */
 	r->dir->ops->unlink(r->dir, name);
@@ -217,7 +228,7 @@ static int begin_segment(struct pl_receive *r, unsigned i, struct pl_err *err)
 		rc = open_part(r, r->p.list[i].layer,
 			       PL_LAYER_WRITE | PL_LAYER_MAINTAIN, &r->top,
 			       err);
-	if (rc == 0 &&
+	if (rc == 0 && resumed &&
 	    pl_layer_header(r->top)->virtual_size != r->m.list[i].size)
 		rc = pl_err_set(err, PL_E_BAD_STREAM, EBADMSG,
 				"snapshot %s has another size than when the "
@@ -226,6 +237,9 @@ static int begin_segment(struct pl_receive *r, unsigned i, struct pl_err *err)
 				r->m.list[i].snap.id);
 	if (rc == 0)
 		rc = make_chain(r, err);
+	/* What no extent names is zeros there (STR-032). */
+	if (rc == 0 && pl_chain_size(r->chain) < r->m.list[i].size)
+		rc = pl_chain_grow(r->chain, r->m.list[i].size, err);
 	return rc == 0 ? save(r, err) : rc;
 }
 

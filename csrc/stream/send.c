@@ -116,8 +116,8 @@ static int list_snapshots(struct send *s, const struct pl_image_snapshot *last,
 	return add_snapshot(&s->m, d, last);
 }
 
-static int check_sizes(const struct send *s,
-		       const struct pl_image_snapshot *base, struct pl_err *err)
+static int check_sizes(struct send *s, const struct pl_image_snapshot *base,
+		       struct pl_err *err)
 {
 	const struct pl_image_desc *d = pl_image_desc(s->img);
 	uint64_t size = base ? layer_of(d, base->layer)->size : 0;
@@ -127,12 +127,7 @@ static int check_sizes(const struct send *s,
 				  "%u snapshots; a stream has at most %u",
 				  s->m.n, MANIFEST_SNAPSHOTS_MAX);
 	for (unsigned i = 0; i < s->m.n; size = s->m.list[i++].size)
-		if (s->m.list[i].size < size)
-			return pl_err_set(err, PL_E_UNSUPPORTED, EINVAL,
-					  "snapshot %s has a smaller disk than "
-					  "the one it would be sent on; send "
-					  "it without --since",
-					  s->m.list[i].snap.id);
+		s->m.shrinks = s->m.shrinks || s->m.list[i].size < size;
 	return 0;
 }
 

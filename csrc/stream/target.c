@@ -101,7 +101,7 @@ static int borrow_base(struct pl_receive *r, const char *snapshot,
 	if (rc < 0)
 		return rc;
 	n = pl_chain_depth(r->base);
-	if (pl_chain_size(r->base) > r->m.list[0].size)
+	if (!r->m.shrinks && pl_chain_size(r->base) > r->m.list[0].size)
 		return pl_err_set(err, PL_E_BAD_STREAM, EINVAL,
 				  "the stream's disk is smaller than that of "
 				  "its base");

@@ -90,13 +90,15 @@ static inline bool moves(struct pair *p, const char *since,
 static inline bool same_state(struct pl_chain *a, struct pl_chain *b)
 {
 	static char x[1 << 20], y[1 << 20];
+	uint64_t size = pl_chain_size(a), n;
 
-	for (uint64_t off = 0; off < pl_chain_size(a); off += sizeof(x))
-		if (pl_chain_read(a, x, sizeof(x), off) < 0 ||
-		    pl_chain_read(b, y, sizeof(y), off) < 0 ||
-		    memcmp(x, y, sizeof(x)) != 0)
+	for (uint64_t off = 0; off < size; off += n) {
+		n = size - off < sizeof(x) ? size - off : sizeof(x);
+		if (pl_chain_read(a, x, n, off) < 0 ||
+		    pl_chain_read(b, y, n, off) < 0 || memcmp(x, y, n) != 0)
 			return false;
-	return pl_chain_size(a) == pl_chain_size(b);
+	}
+	return size == pl_chain_size(b);
 }
 
 /* Do both images show the same under this snapshot? */
