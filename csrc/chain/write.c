@@ -46,6 +46,7 @@ static int own_blocks(struct pl_chain *ch, uint64_t cno, uint64_t mask)
 struct span {
 	uint64_t cno, in, len;
 	uint64_t where;
+	bool first; /* the top does not own all of it yet */
 };
 
 static unsigned split(const struct pl_chain *ch, struct span *spans,
@@ -76,13 +77,17 @@ static int transfer(struct pl_chain *ch, const struct span *spans, unsigned n,
 	uint64_t off, done = 0;
 
 	for (unsigned i = 0; i < n; i++) {
+		unsigned flags = spans[i].first ? PL_IO_ALLOCATES : 0;
+
 		off = spans[i].where * ch->cluster_size + spans[i].in;
 		if (n_io && io[n_io - 1].off + io[n_io - 1].len == off) {
 			io[n_io - 1].len += spans[i].len;
+			io[n_io - 1].flags |= flags;
 		} else {
 			stores[n_io] = st;
 			io[n_io++] = (struct pl_io){
 				.op = PL_IO_WRITE,
+				.flags = flags,
 				.off = off,
 				.len = spans[i].len,
 				.buf = (char *)(uintptr_t)buf + done,
@@ -94,6 +99,21 @@ static int transfer(struct pl_chain *ch, const struct span *spans, unsigned n,
 	return pl_store_run(stores, io, n_io);
 }
 
+static uint64_t span_mask(const struct pl_chain *ch, const struct span *span)
+{
+	return block_mask(block_of(ch, span->in), block_of(ch, span->len));
+}
+
+/* Does the top own all of it? As far as that is known without waiting. */
+static bool owns(const struct pl_chain *ch, const struct span *span)
+{
+	uint64_t mask = span_mask(ch, span);
+	struct pl_entry e;
+
+	return pl_layer_peek(pl_chain_top(ch), span->cno, &e) &&
+	       (e.owned & mask) == mask;
+}
+
 static int write_spans(struct pl_chain *ch, struct span *spans, unsigned n,
 		       const char *buf)
 {
@@ -103,6 +123,7 @@ static int write_spans(struct pl_chain *ch, struct span *spans, unsigned n,
 	for (unsigned i = 0; i < n && rc == 0; i++) {
 		note_change(ch, spans[i].cno);
 		rc = pl_layer_map(top, spans[i].cno, &spans[i].where);
+		spans[i].first = rc == 0 && !owns(ch, &spans[i]);
 	}
 	if (rc < 0)
 		return rc;
@@ -114,9 +135,7 @@ static int write_spans(struct pl_chain *ch, struct span *spans, unsigned n,
 	/* Syncs that ran meanwhile may have missed the end of the transfer. */
 	pl_layer_touch(top);
 	for (unsigned i = 0; i < n && rc == 0; i++)
-		rc = own_blocks(ch, spans[i].cno,
-				block_mask(block_of(ch, spans[i].in),
-					   block_of(ch, spans[i].len)));
+		rc = own_blocks(ch, spans[i].cno, span_mask(ch, &spans[i]));
 	if (rc < 0) /* data is there that nobody owns */
 		pl_layer_distrust(top);
 	return rc;

@@ -167,6 +167,9 @@ static void submit_ring(struct file *f, struct pl_io *io)
 		break;
 	case PL_IO_WRITE:
 		io_uring_prep_write(sqe, fd_for(f, io), p, left_of(io), off);
+		/* Trying without blocking first would be in vain. */
+		if (io->flags & PL_IO_ALLOCATES && f->direct_fd >= 0)
+			sqe->flags |= IOSQE_ASYNC;
 		break;
 	case PL_IO_SYNC:
 		io_uring_prep_fsync(sqe, f->fd, IORING_FSYNC_DATASYNC);

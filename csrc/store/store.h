@@ -34,6 +34,8 @@ enum pl_io_op {
 #define PL_IO_META 1u
 /* Of PL_IO_PUNCH: the host space stays allocated where the host can do that. */
 #define PL_IO_KEEP 2u
+/* Of PL_IO_WRITE: the host has to allocate for it, which may block. */
+#define PL_IO_ALLOCATES 4u
 
 /*
  * One operation. res: 0 or -errno. Reads beyond the end of the file give

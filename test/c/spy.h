@@ -14,6 +14,7 @@
 struct spy_counts {
 	uint64_t data_reads, meta_reads, data_writes, meta_writes;
 	uint64_t punches, syncs, truncates, data_bytes;
+	uint64_t allocating; /* data writes that say so */
 };
 
 struct spy {
@@ -42,6 +43,7 @@ static inline void spy_count(struct spy *s, const struct pl_io *io)
 	case PL_IO_WRITE:
 		*(meta ? &s->n.meta_writes : &s->n.data_writes) += 1;
 		s->n.data_bytes += meta ? 0 : io->len;
+		s->n.allocating += io->flags & PL_IO_ALLOCATES ? 1 : 0;
 		break;
 	case PL_IO_PUNCH:
 		s->n.punches++;

@@ -51,6 +51,21 @@ pl_test("a write of 4 KiB writes 4 KiB")
 	finish();
 }
 
+pl_test("a write says when the host has to allocate for it, and only then")
+{
+	require(two(4096));
+	disk_forget_counts(&s);
+	is_int(put(ch, 77, 4, 'b'), 0);
+	is_int(s.spy[1].n.allocating, 1);
+	is_int(put(ch, 77, 4, 'c'), 0);
+	is_int(put(ch, 78, 2, 'd'), 0);
+	is_int(s.spy[1].n.allocating, 1);
+	is_int(put(ch, 80, 2, 'e'), 0);
+	is_int(s.spy[1].n.allocating, 2);
+	is_int(s.spy[1].n.data_writes, 4);
+	finish();
+}
+
 pl_test("part of a block reads the rest of it once, then never again")
 {
 	require(two(4096));
