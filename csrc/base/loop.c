@@ -24,6 +24,7 @@ struct pl_loop {
 	struct io_uring ring;
 	bool stop;
 	unsigned prompt; /* submissions that complete at once, in flight */
+	uint64_t turns;
 };
 
 /* On what is open already: nothing opens, connects, renames or removes. */
@@ -197,9 +198,22 @@ int pl_loop_turn(struct pl_loop *loop, bool wait)
 		    io_uring_submit_and_get_events(&loop->ring);
 	if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY)
 		return rc;
+	loop->turns += rc >= 0 && io_uring_sq_ready(&loop->ring) == 0;
 	complete(loop);
 	pl_co_run_ready();
 	return 0;
+}
+
+uint64_t pl_loop_turns(const struct pl_loop *loop)
+{
+	return loop->turns;
+}
+
+bool pl_loop_settled(const struct pl_loop *loop)
+{
+	return loop->ring.flags & IORING_SETUP_DEFER_TASKRUN &&
+	       io_uring_cq_ready(&loop->ring) == 0 &&
+	       !(*loop->ring.sq.kflags & IORING_SQ_CQ_OVERFLOW);
 }
 
 int pl_loop_run(struct pl_loop *loop)

@@ -38,6 +38,16 @@ void pl_loop_free(struct pl_loop *loop);
 int pl_loop_run(struct pl_loop *loop);
 void pl_loop_stop(struct pl_loop *loop);
 
+/* How often all that was queued has been submitted. */
+uint64_t pl_loop_turns(const struct pl_loop *loop);
+
+/*
+ * The kernel has told all that it did for us, and does nothing more before the
+ * next turn: memory that it may write to keeps its content until then. Never
+ * so on kernels that work at any system call (before Linux 6.1).
+ */
+bool pl_loop_settled(const struct pl_loop *loop);
+
 /* One turn; waits for at least one completion when `wait`. For tests too. */
 int pl_loop_turn(struct pl_loop *loop, bool wait);
 

@@ -26,7 +26,9 @@
 
 #define CONTROL "/dev/ublk-control"
 #define NEEDED (PL_UBLK_F_USER_RECOVERY | PL_UBLK_F_USER_RECOVERY_REISSUE)
-#define WANTED (NEEDED | PL_UBLK_F_UPDATE_SIZE | PL_UBLK_F_NO_AUTO_PART_SCAN)
+#define WANTED                                                      \
+	(NEEDED | PL_UBLK_F_UPDATE_SIZE | PL_UBLK_F_SAFE_STOP_DEV | \
+	 PL_UBLK_F_NO_AUTO_PART_SCAN)
 #define START_MS 50000u /* somebody may read the device at once */
 
 /* ---- control ---- */

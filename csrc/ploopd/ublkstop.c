@@ -4,6 +4,7 @@
  * fails what comes after; until Linux 7.0 nobody but us asks whether somebody
  * uses it. So it is opened exclusively, which keeps mounts out, looked for
  * among the open files of all processes, and flushed, before it is stopped.
+ * From then on TRY_STOP_DEV has the last word.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -130,15 +131,30 @@ static int delete (struct pl_ublkdev_control *c, uint32_t id,
 				   rc;
 }
 
-static int stop_and_delete(uint32_t id, unsigned timeout_ms,
+/* *fd holds the device: let go where the kernel itself sees other users. */
+static uint32_t how_to_stop(struct pl_ublkdev_control *c, uint32_t id, int *fd)
+{
+	struct pl_ublk_dev_info info;
+
+	if (*fd < 0 || pl_ublkdev_get_info(c, id, &info) < 0 ||
+	    !(info.flags & PL_UBLK_F_SAFE_STOP_DEV))
+		return PL_UBLK_STOP_DEV;
+	close(*fd);
+	*fd = -1;
+	return PL_UBLK_TRY_STOP_DEV;
+}
+
+/* held: a descriptor of ours of the device, or -1. -EBUSY: it is in use. */
+static int stop_and_delete(uint32_t id, int *held, unsigned timeout_ms,
 			   struct pl_failure *f)
 {
 	struct pl_ublkdev_control c;
-	uint32_t op = PL_UBLK_STOP_DEV;
 	int rc = pl_ublkdev_control(&c, f);
+	uint32_t op;
 
 	if (rc < 0)
 		return rc;
+	op = how_to_stop(&c, id, held);
 	rc = call(&c, op, id, timeout_ms);
 	if (rc == 0) {
 		op = PL_UBLK_DEL_DEV;
@@ -158,9 +174,8 @@ static int remove_unserved(uint32_t id, const struct pl_blockdev *dev,
 {
 	int fd = open(dev->path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK);
 	bool used = fd < 0 && errno == EBUSY;
-	int rc;
+	int none = -1, rc = stop_and_delete(id, &none, timeout_ms, f);
 
-	rc = stop_and_delete(id, timeout_ms, f);
 	if (fd >= 0)
 		close(fd);
 	if (rc == 0 && used)
@@ -176,27 +191,32 @@ static int remove_unserved(uint32_t id, const struct pl_blockdev *dev,
 	return rc;
 }
 
+static int remove_served(uint32_t id, const struct pl_blockdev *dev,
+			 unsigned timeout_ms, struct pl_failure *f)
+{
+	int fd = claim(dev), rc = 0;
+
+	if (fd == -EBUSY)
+		return in_use(dev, f);
+	if (fd < 0 && fd != -ENXIO && fd != -ENOENT)
+		return pl_err_sys(&f->err, fd, "cannot open %s", dev->path);
+	/* What the page cache of the device itself still has. */
+	if (fd >= 0 && fsync(fd) < 0)
+		rc = pl_err_sys(&f->err, -errno, "cannot flush %s", dev->path);
+	else
+		rc = stop_and_delete(id, &fd, timeout_ms, f);
+	if (fd >= 0)
+		close(fd);
+	return rc == -EBUSY ? in_use(dev, f) : rc;
+}
+
 int pl_ublkdev_remove(uint32_t id, const struct pl_blockdev *dev, bool served,
 		      unsigned timeout_ms, struct pl_failure *f)
 {
-	int fd, rc;
+	int none = -1;
 
 	if (dev->path[0] == '\0')
-		return stop_and_delete(id, timeout_ms, f);
-	if (!served)
-		return remove_unserved(id, dev, timeout_ms, f);
-	fd = claim(dev);
-	if (fd == -EBUSY)
-		return in_use(dev, f);
-	/* What the page cache of the device itself still has. */
-	rc = fd == -ENXIO || fd == -ENOENT ? 0 : fd;
-	if (rc >= 0)
-		rc = fd >= 0 && fsync(fd) < 0 ? -errno : 0;
-	if (rc < 0)
-		pl_err_sys(&f->err, rc, "%s", dev->path);
-	else
-		rc = stop_and_delete(id, timeout_ms, f);
-	if (fd >= 0)
-		close(fd);
-	return rc;
+		return stop_and_delete(id, &none, timeout_ms, f);
+	return served ? remove_served(id, dev, timeout_ms, f) :
+			remove_unserved(id, dev, timeout_ms, f);
 }

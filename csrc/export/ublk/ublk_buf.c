@@ -22,6 +22,7 @@ struct pl_ublk_bufs {
 	uint8_t *base;
 	uint32_t tag_bytes;
 	unsigned tags;
+	size_t resident; /* the sum of high */
 	uint32_t high[];
 };
 
@@ -54,6 +55,7 @@ int pl_ublk_bufs_new(struct pl_ublk_bufs **ret, unsigned tags,
 		*(volatile uint8_t *)pl_ublk_bufs_at(b, tag) = 0;
 		b->high[tag] = PAGE;
 	}
+	b->resident = (size_t)tags * PAGE;
 	*ret = b;
 	return 0;
 }
@@ -78,8 +80,10 @@ void pl_ublk_bufs_use(struct pl_ublk_bufs *b, unsigned tag, uint64_t len)
 
 	assert(tag < b->tags && len <= b->tag_bytes);
 	end = ((uint32_t)len + PAGE - 1) & ~(PAGE - 1);
-	if (end > b->high[tag])
-		b->high[tag] = end;
+	if (end <= b->high[tag])
+		return;
+	b->resident += end - b->high[tag];
+	b->high[tag] = end;
 }
 
 void pl_ublk_bufs_shrink(struct pl_ublk_bufs *b, unsigned tag)
@@ -95,13 +99,10 @@ void pl_ublk_bufs_shrink(struct pl_ublk_bufs *b, unsigned tag)
 		mlock2(at, len, MLOCK_ONFAULT);
 	}
 	b->high[tag] = PAGE;
+	b->resident -= len;
 }
 
 size_t pl_ublk_bufs_resident(const struct pl_ublk_bufs *b)
 {
-	size_t sum = 0;
-
-	for (unsigned tag = 0; tag < b->tags; tag++)
-		sum += b->high[tag];
-	return sum;
+	return b->resident;
 }

@@ -12,7 +12,8 @@
  *
  * INVARIANTS
  *  1. The memory of a tag is ours from OK to COMMIT_AND_FETCH. Outside of that
- *     the kernel writes to it, but only while this thread is in io_uring_enter.
+ *     the kernel writes to it, but only in a turn of the loop; it is taken away
+ *     only when the loop is settled (loop.h).
  *  2. There is no way to end the commands but the end of the device or of this
  *     process; so the object stays until then.
  */
@@ -33,11 +34,13 @@
 
 #define PAGE 4096u
 #define QUIET_MS 2000u /* without a request: memory goes back */
+#define RESIDENT_MAX (16u << 20) /* bytes; beyond that idle tags get no more */
 
 struct tag {
 	struct pl_req req; /* first: the engine hands this back */
 	struct pl_ev fetched;
 	struct pl_ublk *ublk;
+	uint64_t answered; /* the turn in which the last answer was queued */
 	bool early, busy;
 };
 
@@ -48,7 +51,8 @@ struct pl_ublk {
 	struct pl_ublk_bufs *bufs;
 	unsigned inflight;
 	bool stopped, gone;
-	bool shrinking; /* the shrink coroutine is there */
+	bool shrinking; /* the coroutine for quiet is there */
+	bool trimming; /* the coroutine for too much is there */
 	uint64_t served; /* requests, to notice quiet */
 	int error; /* of a command, -errno */
 	struct tag tag[];
@@ -59,7 +63,27 @@ static unsigned number_of(const struct tag *tag)
 	return (unsigned)(tag - tag->ublk->tag);
 }
 
-/* ---- memory goes back when it is quiet ---- */
+/* ---- memory goes back when it is quiet, or too much ---- */
+
+/*
+ * The kernel has copied what the last answer of the tag read, and not yet
+ * copied what the next request writes (or we would have been told).
+ */
+static bool idle(const struct tag *tag)
+{
+	return !tag->busy && !tag->early &&
+	       tag->answered < pl_loop_turns(tag->ublk->p.loop);
+}
+
+static bool shrink(struct pl_ublk *u)
+{
+	if (!pl_loop_settled(u->p.loop))
+		return false;
+	for (unsigned i = 0; i < u->p.depth; i++)
+		if (idle(&u->tag[i]))
+			pl_ublk_bufs_shrink(u->bufs, i);
+	return true;
+}
 
 static void shrink_when_quiet(void *arg)
 {
@@ -69,17 +93,24 @@ static void shrink_when_quiet(void *arg)
 	do {
 		seen = u->served;
 		pl_loop_sleep_ms(u->p.loop, QUIET_MS);
-	} while (u->inflight || u->served != seen);
-	for (unsigned i = 0; i < u->p.depth; i++)
-		if (!u->tag[i].busy && !u->tag[i].early)
-			pl_ublk_bufs_shrink(u->bufs, i);
+	} while (u->inflight || u->served != seen || !shrink(u));
 	u->shrinking = false;
+}
+
+static void shrink_now(void *arg)
+{
+	struct pl_ublk *u = arg;
+
+	shrink(u);
+	u->trimming = false;
 }
 
 static void shrink_later(struct pl_ublk *u)
 {
 	if (!u->shrinking && !u->stopped)
 		u->shrinking = pl_co_start(shrink_when_quiet, u) == 0;
+	if (!u->trimming && pl_ublk_bufs_resident(u->bufs) > RESIDENT_MAX)
+		u->trimming = pl_co_start(shrink_now, u) == 0;
 }
 
 /* ---- commands ---- */
@@ -110,6 +141,7 @@ static void commit(struct tag *tag, int res)
 	if (res == -EOPNOTSUPP && tag->req.op == PL_REQ_DISCARD)
 		res = -EIO; /* or the kernel never discards again */
 	tag->busy = false;
+	tag->answered = pl_loop_turns(tag->ublk->p.loop);
 	tag->ublk->inflight--;
 	command(tag, PL_UBLK_IO_COMMIT_AND_FETCH,
 		pl_ublk_result(&tag->req, res));

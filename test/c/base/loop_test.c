@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <time.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/co.h"
@@ -210,6 +211,66 @@ pl_test("opens nothing through the ring, where no filter would see it")
 	pl_co_start(open_through_ring, &res);
 	is_int(pl_loop_run(loop), 0);
 	is_int(res, -EACCES);
+	pl_loop_free(loop);
+}
+
+static void prep_command(struct io_uring_sqe *sqe, void *arg)
+{
+	io_uring_prep_nop(sqe);
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = *(int *)arg;
+}
+
+struct command {
+	int fd, res;
+};
+
+static void send_command(void *arg)
+{
+	struct command *c = arg;
+
+	c->res = pl_loop_call(loop, prep_command, &c->fd);
+	pl_loop_stop(loop);
+}
+
+pl_test("takes commands to devices only when it was made for them")
+{
+	struct command c = { .fd = open("/dev/zero", O_RDWR) };
+	struct pl_err err;
+	struct utsname u;
+	unsigned major = 0, minor = 0;
+
+	uname(&u);
+	sscanf(u.release, "%u.%u", &major, &minor);
+	if (major < 5 || (major == 5 && minor < 19))
+		skip("io_uring: Linux 5.19 for commands");
+	require(started(8));
+	pl_co_start(send_command, &c);
+	is_int(pl_loop_run(loop), 0);
+	is_int(c.res, -EACCES);
+	pl_loop_free(loop);
+	require(pl_loop_new_commands(&loop, 8, &err) == 0);
+	pl_co_start(send_command, &c);
+	is_int(pl_loop_run(loop), 0);
+	is_int(c.res, -EOPNOTSUPP); /* it has none */
+	pl_loop_free(loop);
+	close(c.fd);
+}
+
+pl_test("is settled when every completion was seen, and counts its turns")
+{
+	struct pl_err err;
+	uint64_t turns;
+
+	require(pl_loop_new_commands(&loop, 8, &err) == 0);
+	turns = pl_loop_turns(loop);
+	if (!pl_loop_settled(loop))
+		skip("io_uring: Linux 6.1 for work that waits for the loop");
+	io_uring_prep_nop(pl_loop_sqe(loop, NULL));
+	is_int(pl_loop_turns(loop), turns);
+	is_int(pl_loop_turn(loop, false), 0);
+	is_int(pl_loop_turns(loop), turns + 1);
+	ok(pl_loop_settled(loop));
 	pl_loop_free(loop);
 }
 

@@ -1,191 +1,186 @@
 // SPDX-License-Identifier: Apache-2.0
-// In the guest: images attached through ublk, and everything that is done with one. Prints one line of JSON.
-import { existsSync } from 'node:fs';
-import { mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
+// In the guest: all that users do with an attached image, through ublk. Prints one line of JSON.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 
-import { findAttachment, type Attachment } from '../../../src/attach/attachments.js';
+import { listAttachments } from '../../../src/attach/attachments.js';
 import { control } from '../../../src/attach/control.js';
 import { attachImage, detachAttachment, recoverAttachment, upgradeAttachment } from '../../../src/attach/ploopd.js';
 import { changeSettings } from '../../../src/attach/settings.js';
-import { PloopError } from '../../../src/errors.js';
 import { run } from '../../../src/exec/run.js';
-import { consistentSnapshot } from '../../../src/filesystem/image/snapshot.js';
+import { newImage } from '../../../src/filesystem/image/create.js';
+import { mountImage } from '../../../src/filesystem/image/mount.js';
 import { resizeImage } from '../../../src/filesystem/image/resize.js';
+import { consistentSnapshot } from '../../../src/filesystem/image/snapshot.js';
+import { unmountImage } from '../../../src/filesystem/image/unmount.js';
 import { trimFileSystem } from '../../../src/filesystem/trim.js';
+import { nativeFile } from '../../../src/native/binding.js';
 import { native } from '../../../src/native/index.js';
-
-const MIB = 1024 * 1024;
-const IMAGE = '/tmp/image';
-const MOUNT = '/tmp/mnt';
+import { attachment, capabilities, hostBytes, inflight, kernelSaid } from './attached.js';
+import { killWorker, MIB, queue, refusal, sectorsBytes, startFio, until } from './attached.js';
 
 // The guest's /tmp is in memory, and gone with it.
 process.env.PLOOP_RUN_DIR = '/tmp/run';
+process.env.PLOOP_VIA = 'ublk';
 await mkdir('/tmp/run');
-await mkdir(MOUNT);
+await mkdir('/tmp/mnt');
+const image = '/tmp/image';
+const began = Date.now();
+const step = (name: string): void => void process.stderr.write(`${((Date.now() - began) / 1000).toFixed(1)} s: ${name}\n`);
 
-const started = Date.now();
-function progress(what: string): void {
-  process.stderr.write(`${Math.round((Date.now() - started) / 1000)} s: ${what}\n`);
-}
-
-async function now(dir = IMAGE): Promise<Attachment> {
-  const one = await findAttachment(dir);
-  if (one === null) throw new Error(`${dir} is not attached`);
-  return one;
-}
-
-async function until(what: string, done: () => Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 1500; i++) {
-    if (await done()) return;
-    await sleep(20);
-  }
-  throw new Error(`in vain: ${what}; ${JSON.stringify(await findAttachment(IMAGE))}`);
-}
-
-/** The code of the PloopError that the work ends with. */
-async function refusal(work: Promise<unknown>): Promise<string> {
-  return work.then(
-    () => 'none',
-    (error: unknown) => (error instanceof PloopError ? error.code : String(error)),
-  );
-}
-
-async function hostBytes(dir = IMAGE): Promise<number> {
-  const { layers } = await native.info(dir, { usage: true, lock: false });
-  const sizes = await Promise.all(layers.map(async ({ id }) => (await stat(`${dir}/layers/${id}.plp`)).blocks * 512));
-  return sizes.reduce((sum, size) => sum + size, 0);
-}
-
-async function killWorker(): Promise<void> {
-  const before = await now();
-  process.kill(before.worker, 'SIGKILL');
-  await until('a new worker', async () => {
-    const { state, restarts } = await now();
-    return state === 'running' && restarts > before.restarts;
-  });
-}
-
-async function attach(dir = IMAGE): Promise<string> {
-  const { device } = await attachImage(dir, { via: 'ublk', sectorSizeBytes: 4096 });
-  if (device === null) throw new Error('no device');
-  return device;
-}
-
-async function look(device: string): Promise<Record<string, unknown>> {
-  const name = device.slice('/dev/'.length);
-  const queue = async (file: string): Promise<number> => Number(await readFile(`/sys/block/${name}/queue/${file}`, 'utf8'));
-  const caps = /^CapEff:\s*([0-9a-f]+)$/m.exec(await readFile(`/proc/${(await now()).worker}/status`, 'utf8'))?.[1] ?? '';
+/** What the device says of itself, and what its processes may do. */
+async function look() {
+  const { device, via, keeper, worker } = await attachment(image);
+  const limits = ['logical_block_size', 'discard_granularity', 'fua'].map(async (name) => [name, await queue(device ?? '', name)] as const);
   return {
-    bytes: Number(await readFile(`/sys/block/${name}/size`, 'utf8')) * 512,
-    sector: await queue('logical_block_size'),
-    granularity: await queue('discard_granularity'),
-    fua: (await queue('fua')) === 1,
-    via: (await now()).via,
-    capabilities: Number.parseInt(caps, 16).toString(16),
+    via,
+    isUblk: device?.startsWith('/dev/ublkb') === true,
+    bytes: await sectorsBytes(device ?? ''),
+    ...Object.fromEntries(await Promise.all(limits)),
+    keeper: await capabilities(keeper),
+    worker: await capabilities(worker),
   };
 }
 
-/** Verified writes on the mounted file system while the worker is killed and replaced; the errors that fio saw. */
-async function torment(kills: number): Promise<Record<string, unknown>> {
-  const fio = ['--name=v', `--directory=${MOUNT}`, '--size=24M', '--rw=randwrite', '--bs=4k', '--ioengine=libaio', '--iodepth=16'];
-  const verify = ['--direct=1', '--verify=crc32c', '--verify_fatal=1', '--verify_backlog=256', '--time_based', '--runtime=9'];
-  const writing = run('fio', [...fio, ...verify, '--output-format=json'], { accept: 'any' });
-  for (let i = 0; i < kills; i++) {
-    await sleep(500);
-    await killWorker();
+/** The worker is killed while requests are in flight, and replaced by another program's. */
+async function deaths() {
+  const fio = startFio('/tmp/mnt', { sizeMib: 16 });
+  for (let i = 0; i < 4; i++) {
+    await until(async () => (await inflight(image)) > 4);
+    await killWorker(image);
   }
-  const { version } = await upgradeAttachment(await now());
-  const { exitCode, stdout } = await writing;
-  const { jobs } = JSON.parse(stdout.slice(stdout.indexOf('{'))) as { jobs: { error: number }[] };
-  const { restarts, state } = await now();
-  return { exitCode, errors: jobs.map(({ error }) => error), restarts, state, upgraded: version !== '' };
+  await until(async () => (await inflight(image)) > 4);
+  await upgradeAttachment(await attachment(image));
+  const { status, errors } = await fio.result;
+  const { restarts } = await attachment(image);
+  return { status, errors, restarts, failed: await kernelSaid(/I\/O error|EXT4-fs error/) };
 }
 
-/** Files come and go; what the host holds has to follow. */
-async function giveBack(): Promise<{ filled: boolean; given: boolean }> {
-  await run('dd', ['if=/dev/urandom', `of=${MOUNT}/big`, 'bs=1M', 'count=48', 'oflag=direct', 'status=none']);
-  const full = await hostBytes();
-  await rm(`${MOUNT}/big`);
-  await trimFileSystem(MOUNT);
-  const empty = await hostBytes();
-  return { filled: full > 48 * MIB, given: full - empty > 40 * MIB };
+/** Bytes of the worker's own memory. */
+async function memoryBytes(): Promise<number> {
+  const { worker } = await attachment(image);
+  return Number(/^RssAnon:\s*(\d+)/m.exec(await readFile(`/proc/${worker}/status`, 'utf8'))?.[1]) * 1024;
 }
 
-/** The host gets full under a write, the worker dies meanwhile, and with some room all goes on. */
-async function fullHost(): Promise<Record<string, unknown>> {
-  await mkdir('/tmp/small');
-  await run('mount', ['-t', 'tmpfs', '-o', 'size=24M', 'small', '/tmp/small']);
-  const dir = '/tmp/small/image';
-  await native.create(dir, { size: 256 * MIB });
-  const device = await attach(dir);
-  await run('fallocate', ['-l', '12M', '/tmp/small/filler']);
-  const writing = run('dd', ['if=/dev/zero', `of=${device}`, 'bs=64k', 'count=256', 'oflag=direct', 'conv=fsync', 'status=none'], {
-    accept: 'any',
+/** Large writes, whose space comes back, as does the memory that they took. */
+async function giveBack() {
+  await run('dd', ['if=/dev/urandom', 'of=/tmp/mnt/large', 'bs=4M', 'count=10', 'oflag=direct', 'conv=fsync']);
+  const full = await hostBytes(image);
+  const bounded = (await memoryBytes()) < 40 * MIB;
+  await rm('/tmp/mnt/large');
+  await trimFileSystem('/tmp/mnt');
+  await until(async () => full - (await hostBytes(image)) > 35 * MIB);
+  await until(async () => (await memoryBytes()) < 4 * MIB);
+  return { given: true, bounded };
+}
+
+/** A snapshot beside its image, and another size where the kernel can. */
+async function snapshotAndGrow() {
+  await writeFile('/tmp/mnt/f', 'before');
+  const { id, frozenMs } = await consistentSnapshot(image, { name: 'one' });
+  await writeFile('/tmp/mnt/f', 'after');
+  const shown = await attachImage(image, { snapshot: id });
+  const name = (shown.device ?? '').replace('/dev/', '');
+  await run('mount', ['-o', 'ro,noload', shown.device ?? '', '/mnt']);
+  const old = await readFile('/mnt/f', 'utf8');
+  const readOnly = (await readFile(`/sys/block/${name}/ro`, 'utf8')).trim() === '1';
+  await run('umount', ['/mnt']);
+  await detachAttachment(shown);
+  const resized = await refusal(resizeImage(image, { sizeBytes: 192 * MIB }));
+  const bytes = [(await native.info(image, { lock: false })).size, await sectorsBytes((await attachment(image)).device ?? '')];
+  return { frozen: frozenMs !== null, old, readOnly, now: await readFile('/tmp/mnt/f', 'utf8'), resized, bytes };
+}
+
+async function limited() {
+  await changeSettings(image, { bps: 64 * 1024 });
+  const fio = startFio('/tmp/mnt', { sizeMib: 1, depth: 64 });
+  await until(async () => (await control(await attachment(image), 'stats', {})).waiting > 0);
+  await killWorker(image);
+  const { bps } = await attachment(image);
+  await changeSettings(image, { bps: 0 });
+  const { status, errors } = await fio.result;
+  return { bps, status, errors };
+}
+
+/** Five workers die within ten seconds: requests wait until somebody has a look. */
+async function stopped() {
+  const seen = new Set<number>();
+  await until(async () => {
+    const { state, worker } = await attachment(image);
+    if (worker > 0 && !seen.has(worker)) process.kill(worker, 'SIGKILL');
+    seen.add(worker);
+    return state === 'stopped';
   });
-  await until('a full host', async () => (await control(await now(dir), 'stats', {})).full > 0);
-  const refused = await refusal(detachAttachment(await now(dir)));
-  await rm('/tmp/small/filler');
-  const { exitCode } = await writing;
-  await detachAttachment(await now(dir));
-  return { refused, exitCode };
+  const refused = await refusal(detachAttachment(await attachment(image)));
+  await recoverAttachment(await attachment(image));
+  await writeFile('/tmp/mnt/g', 'served', { flush: true });
+  return { refused, state: (await attachment(image)).state };
 }
 
-progress('up');
-await native.create(IMAGE, { size: 256 * MIB });
-let device = await attach();
-const seen = await look(device);
-await run('mkfs.ext4', ['-q', device]);
-await run('mount', [device, MOUNT]);
-await writeFile(`${MOUNT}/f`, 'kept');
-progress('mounted');
-const snapshot = await consistentSnapshot(IMAGE);
-const tormented = await torment(4);
-progress('tormented');
-const space = await giveBack();
-progress('given back');
+/** The keeper is killed and replaced; then both are, under the mounted file system. */
+async function keepers() {
+  process.kill((await attachment(image)).keeper, 'SIGKILL');
+  await until(async () => (await attachment(image)).state === 'orphan');
+  await recoverAttachment(await attachment(image));
+  const recovered = (await attachment(image)).state;
+  await killWorker(image);
+  const mounted = await refusal(detachAttachment(await attachment(image)));
+  const last = await attachment(image);
+  process.kill(last.keeper, 'SIGKILL');
+  process.kill(last.worker, 'SIGKILL');
+  await until(async () => !(await attachment(image)).live);
+  await unmountImage(image);
+  const left = (await listAttachments()).length;
+  await mountImage(image, { mountPoint: '/tmp/mnt' });
+  const content = await readFile('/tmp/mnt/g', 'utf8');
+  await unmountImage(image);
+  return { recovered, mounted, left, content };
+}
 
-const limits = await changeSettings(IMAGE, { iops: 50 });
-await run('dd', ['if=/dev/zero', `of=${MOUNT}/slow`, 'bs=4k', 'count=100', 'oflag=direct', 'status=none']);
-const { waiting, iops } = await control(await now(), 'stats', {});
-await changeSettings(IMAGE, { iops: 0 });
-const resized = await refusal(resizeImage(IMAGE, { sizeBytes: 512 * MIB }));
-const sizeBytes = (await native.info(IMAGE, { lock: false })).size;
-const mounted = await refusal(detachAttachment(await now()));
-progress('limits, size, mounted');
+/** Writes wait for room on the host, beyond the worker's life; who has the device open keeps it. */
+async function pause() {
+  const dir = '/tmp/small/image';
+  await mkdir('/tmp/small');
+  await run('mount', ['-t', 'tmpfs', '-o', 'size=16M', 'small', '/tmp/small']);
+  await native.create(dir, { size: 64 * MIB });
+  const { device } = await attachImage(dir, { sectorSizeBytes: 4096 });
+  const fio = startFio(device ?? '', { sizeMib: 20 });
+  const full = async (): Promise<boolean> => (await control(await attachment(dir), 'stats', {})).full > 0;
+  await until(full);
+  const refused = await refusal(detachAttachment(await attachment(dir)));
+  process.kill((await attachment(dir)).worker, 'SIGKILL');
+  await run('mount', ['-o', 'remount,size=96M', '/tmp/small']);
+  const { status, errors } = await fio.result;
+  const held = await open(device ?? '', 'r');
+  const opened = await refusal(detachAttachment(await attachment(dir)));
+  await held.close();
+  await detachAttachment(await attachment(dir));
+  const { findings } = await native.check(dir);
+  return { refused, status, errors, opened, findings };
+}
 
-// A keeper that was killed alone, then the worker that has a new one.
-process.kill((await now()).keeper, 'SIGKILL');
-await until('an orphan', async () => (await now()).state === 'orphan');
-await recoverAttachment(await now());
-await killWorker();
-await run('umount', [MOUNT]);
-const held = await open(device, 'r');
-const opened = await refusal(detachAttachment(await now()));
-await held.close();
-await detachAttachment(await now());
-const left = existsSync(device);
-progress('detached');
+/** An attach that is killed at any moment stands in nobody's way. */
+async function killedLaunches() {
+  for (const ms of [40, 90, 140, 190, 240]) {
+    const launcher = spawn(nativeFile('ploopd'), ['attach', image, '--via', 'ublk'], { stdio: 'ignore' });
+    const ended = once(launcher, 'close');
+    setTimeout(() => launcher.kill('SIGKILL'), ms);
+    await ended;
+    await until(async () => (await listAttachments()).every(({ live, state }) => !live || state === 'running'));
+    if ((await listAttachments()).some(({ live }) => live)) await detachAttachment(await attachment(image));
+  }
+  await detachAttachment(await attachImage(image));
+  return (await readdir('/sys/class/ublk-char')).length;
+}
 
-// Keeper and worker die under a mounted file system: requests wait for nobody, until a detach ends them.
-device = await attach();
-await run('mount', [device, MOUNT]);
-const { keeper, worker } = await now();
-process.kill(keeper, 'SIGKILL');
-process.kill(worker, 'SIGKILL');
-await until('death', async () => (await now()).state === 'dead');
-const dead = await refusal(detachAttachment(await now()));
-await run('umount', [MOUNT]);
-device = await attach();
-await run('fsck.ext4', ['-fp', device], { accept: [0, 1] });
-await run('mount', [device, MOUNT]);
-const content = await readFile(`${MOUNT}/f`, 'utf8');
-await run('umount', [MOUNT]);
-await detachAttachment(await now());
-progress('died and came back');
-
-const full = await fullHost();
-progress('full');
-const { findings } = await native.check(IMAGE);
-const facts = { seen, frozen: snapshot.frozenMs !== null, tormented, space, limits: limits.iops, iops, waiting, resized, sizeBytes };
-process.stdout.write(`${JSON.stringify({ ...facts, mounted, opened, left, dead, content, full, findings })}\n`);
+await newImage(image, { sizeBytes: 96 * MIB, fs: 'ext4' });
+step('made');
+await mountImage(image, { mountPoint: '/tmp/mnt' });
+const facts: Record<string, unknown> = { looked: await look() };
+for (const one of [deaths, giveBack, snapshotAndGrow, limited, stopped, keepers, pause, killedLaunches]) {
+  step(one.name);
+  facts[one.name] = await one();
+}
+const { findings } = await native.check(image);
+process.stdout.write(`${JSON.stringify({ ...facts, findings })}\n`);

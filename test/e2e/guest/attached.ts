@@ -54,7 +54,7 @@ export function startFio(place: string, options: { sizeMib: number; loops?: numb
     const jobs = stdout.includes('{') ? (JSON.parse(stdout.slice(stdout.indexOf('{'))) as FioOutput).jobs : [];
     settle({
       status: error === null ? 0 : Number(error.code ?? 255),
-      errors: jobs.reduce((sum, job) => sum + job.error + job.total_err, 0),
+      errors: jobs.reduce((sum, job) => sum + job.error + (job.total_err ?? 0), 0),
       bytes: jobs.reduce((sum, job) => sum + job.write.io_bytes, 0),
     });
   });
@@ -62,7 +62,7 @@ export function startFio(place: string, options: { sizeMib: number; loops?: numb
 }
 
 interface FioOutput {
-  jobs: { error: number; total_err: number; write: { io_bytes: number } }[];
+  jobs: { error: number; total_err?: number; write: { io_bytes: number } }[];
 }
 
 export async function queue(device: string, name: string): Promise<number> {
