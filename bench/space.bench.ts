@@ -8,18 +8,23 @@ import { run } from '../src/exec/run.js';
 import { withWorkshop } from './images.js';
 import { type BenchOptions, pick } from './options.js';
 import type { Report } from './report.js';
-import { age, changedFiles, checksums } from './space/aging.js';
-import { startDatabase } from './space/database.js';
+import { age, AGING, changedFiles, checksums } from './space/aging.js';
+import { type Database, startDatabase } from './space/database.js';
 import { ourImage, qcow2Image, type OurOptions, type Subject } from './space/subject.js';
-import { quantile } from './statistics.js';
+import { quantile, ratioOf, ratioText } from './statistics.js';
 
 const MIB = 2 ** 20;
+/** Nothing but the database. */
+const QUIET = 'nothing';
 
 const OURS: readonly Pick<OurOptions, 'name' | 'blockSizeBytes' | 'discard'>[] = [
   { name: 'ours, 4 KiB', blockSizeBytes: 4096, discard: 'block' },
   { name: 'ours, 64 KiB', blockSizeBytes: 65536, discard: 'block' },
   { name: 'ours, 4 KiB, whole clusters', blockSizeBytes: 4096, discard: 'cluster' },
 ];
+
+/** Of the file system in the first round; later ones are for the latencies. */
+const AGAIN = { generations: 2 };
 
 interface Outcome {
   name: string;
@@ -29,9 +34,8 @@ interface Outcome {
   trimmedBytes: number;
   compactedBytes: number | null;
   packed: string;
-  /** Of commits, before and during compaction. */
-  beforeMs: number[];
-  duringMs: number[];
+  /** What commits took while nothing else went on and during each step, by round. */
+  rounds: Map<string, number[]>[];
   lostCommits: number;
   changedFiles: number;
 }
@@ -56,47 +60,56 @@ export async function bench(options: BenchOptions): Promise<Report[]> {
   return [spaceReport(outcomes), latencyReport(outcomes)];
 }
 
-async function measure(subject: Subject, { seconds }: BenchOptions): Promise<Outcome> {
+type Space = Pick<Outcome, 'usedBytes' | 'agedBytes' | 'trimmedBytes' | 'compactedBytes' | 'packed'>;
+
+async function measure(subject: Subject, { seconds, rounds }: BenchOptions): Promise<Outcome> {
   const { mountPoint, name } = subject;
+  const outcome: Outcome = { ...NO_SPACE, name, files: 0, rounds: [], lostCommits: 0, changedFiles: 0 };
   try {
-    const { files } = await age(mountPoint);
-    const sums = await checksums(mountPoint);
-    const database = await startDatabase(join(mountPoint, 'commits.db'));
-    const beforeMs = await database.during(() => sleep(seconds * 1000));
-    const agedBytes = await subject.hostBytes();
-    let trimmedBytes = 0;
-    let packed = '';
-    let compactedBytes: number | null = null;
-    const duringMs = await database.during(async () => {
-      await (subject.compact === undefined ? run('fstrim', [mountPoint]) : subject.compact({ pack: false, relocate: false }));
-      trimmedBytes = await subject.hostBytes();
-      if (subject.compact === undefined) return;
-      const { steps } = await subject.compact();
-      const pack = steps.find(({ step }) => step === 'pack');
-      packed = pack?.skipped ?? `${mib(pack?.movedBytes ?? 0)} moved in ${((pack?.ms ?? 0) / 1000).toFixed(1)} s`;
-      compactedBytes = await subject.hostBytes();
-    });
-    const usedBytes = await bytesUsed(mountPoint);
-    const { acknowledged, rows } = await database.close();
-    await subject.remount();
-    const changed = changedFiles(sums, await checksums(mountPoint));
-    const lostCommits = acknowledged - rows;
-    return {
-      name,
-      files,
-      usedBytes,
-      agedBytes,
-      trimmedBytes,
-      compactedBytes,
-      packed,
-      beforeMs,
-      duringMs,
-      lostCommits,
-      changedFiles: changed,
-    };
+    for (let round = 0; round < rounds; round++) {
+      const { files } = await age(mountPoint, { ...AGING, ...(round === 0 ? {} : AGAIN), seed: round + 1, prefix: `r${round}-` });
+      const sums = await checksums(mountPoint);
+      const database = await startDatabase(join(mountPoint, `commits-${round}.db`));
+      const space = await aside(subject, database, seconds);
+      outcome.rounds.push(database.take());
+      if (round === 0) Object.assign(outcome, space, { files });
+      const { acknowledged, rows } = await database.close();
+      await subject.remount();
+      outcome.changedFiles += changedFiles(sums, await checksums(mountPoint));
+      outcome.lostCommits += acknowledged - rows;
+    }
+    return outcome;
   } finally {
     await subject.close();
   }
+}
+
+const NO_SPACE: Space = { usedBytes: 0, agedBytes: 0, trimmedBytes: 0, compactedBytes: null, packed: '' };
+
+/** Space comes back beside the database: quiet before and after it. */
+async function aside({ mountPoint, hostBytes, compact }: Subject, database: Database, seconds: number): Promise<Space> {
+  const quiet = async (): Promise<void> => {
+    database.mark(QUIET);
+    await sleep((seconds * 1000) / 2);
+  };
+  await quiet();
+  const agedBytes = await hostBytes();
+  let packed = '';
+  let trimmedBytes: number;
+  let compactedBytes: number | null = null;
+  database.mark('trim');
+  if (compact === undefined) {
+    await run('fstrim', [mountPoint]);
+    trimmedBytes = await hostBytes();
+  } else {
+    const { steps } = await compact({ onStep: (step) => database.mark(step) });
+    const pack = steps.find(({ step }) => step === 'pack');
+    packed = pack?.skipped ?? `${mib(pack?.movedBytes ?? 0)} moved in ${((pack?.ms ?? 0) / 1000).toFixed(1)} s`;
+    trimmedBytes = steps.find(({ step }) => step === 'trim')?.hostBytesAfter ?? 0;
+    compactedBytes = await hostBytes();
+  }
+  await quiet();
+  return { usedBytes: await bytesUsed(mountPoint), agedBytes, trimmedBytes, compactedBytes, packed };
 }
 
 async function bytesUsed(mountPoint: string): Promise<number> {
@@ -138,29 +151,32 @@ function spaceReport(outcomes: readonly Outcome[]): Report {
       String(one.changedFiles),
       String(one.lostCommits),
     ]),
-    notes: [
-      'Trimmed: the file system named its free space and nothing else was done. e2fsck found those on our images clean; that on qcow2 is not checked.',
-    ],
-    figures: outcomes,
+    notes: ['Trimmed: the file system named its free space and nothing else was done. e2fsck found all of them clean in the end.'],
+    figures: outcomes.map(({ rounds, ...one }) => ({ ...one, rounds: rounds.map((round) => Object.fromEntries(round)) })),
   };
 }
 
+const percentile = (values: readonly number[], at: number): number =>
+  quantile(
+    values.toSorted((a, b) => a - b),
+    at,
+  );
+
 function latencyReport(outcomes: readonly Outcome[]): Report {
-  const cells = (values: readonly number[]): string[] => {
-    const sorted = values.toSorted((a, b) => a - b);
-    return [0.5, 0.99, 1].map((at) => `${quantile(sorted, at).toFixed(1)} ms`);
-  };
+  const rows = outcomes.flatMap(({ name, rounds }) => {
+    const phases = [...new Set(rounds.flatMap((one) => [...one.keys()]))];
+    return phases.map((phase) => {
+      const both = rounds.filter((one) => one.has(phase));
+      const all = both.flatMap((one) => one.get(phase) ?? []);
+      const p99 = (of: string): number[] => both.map((one) => percentile(one.get(of) ?? [], 0.99));
+      const ratio = phase === QUIET ? '' : ratioText(ratioOf(p99(phase), p99(QUIET)));
+      return [name, phase, String(all.length), ...[0.5, 0.99, 1].map((at) => `${percentile(all, at).toFixed(1)} ms`), ratio];
+    });
+  });
   return {
-    title: 'Space: commits of a sqlite database before and during it',
-    columns: ['image', 'before: median', '99 %', 'most', 'during: median', '99 %', 'most', '99 %, ratio'],
-    rows: outcomes.map(({ name, beforeMs, duringMs }) => {
-      const p99 = (values: readonly number[]): number =>
-        quantile(
-          values.toSorted((a, b) => a - b),
-          0.99,
-        );
-      return [name, ...cells(beforeMs), ...cells(duringMs), (p99(duringMs) / p99(beforeMs)).toFixed(2)];
-    }),
+    title: 'Space: commits of a sqlite database beside it',
+    columns: ['image', 'during', 'commits', 'median', '99 %', 'most', '99 %, ratio to quiet (spread over rounds)'],
+    rows,
   };
 }
 

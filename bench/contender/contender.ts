@@ -28,8 +28,9 @@ export async function newFolder(parent: string): Promise<string> {
   return folder;
 }
 
-export async function attachLoop(file: string): Promise<string> {
-  return (await run('losetup', ['--find', '--show', '--direct-io=on', '--sector-size', '4096', file])).stdout.trim();
+export async function attachLoop(file: string, directIo = true): Promise<string> {
+  const how = directIo ? ['--direct-io=on', '--sector-size', '4096'] : [];
+  return (await run('losetup', ['--find', '--show', ...how, file])).stdout.trim();
 }
 
 export async function detachLoop(device: string): Promise<void> {

@@ -14,45 +14,34 @@ function qemu(program: string): string {
   return folder === '' ? program : join(folder, program);
 }
 
-/** Through the host's page cache. */
-export const CACHED = 'cache.direct=off,aio=threads';
+/** With QEMU 7.2 a file system lasts only on this, and on a loop device without direct I/O. */
+const SAFE = 'cache.direct=off,aio=threads';
 
-interface Export {
+export interface Export {
   device: string;
   /** Of qemu-storage-daemon. */
   pid: number;
   close(): Promise<void>;
 }
 
-/** cache: how the image file is opened; direct I/O with io_uring is the quickest, but a file system on it does not last (QEMU 7.2). */
-export async function qcow2(parent: string, sizeBytes: number, content: Preparation['content'], cache = QUICK): Promise<Contender> {
+export async function qcow2(parent: string, sizeBytes: number, content: Preparation['content']): Promise<Contender> {
   const folder = await newFolder(parent);
   const [base, top] = [join(folder, 'base.qcow2'), join(folder, 'top.qcow2')];
   const layered = content === 'base' || content === 'part';
   const create = async (file: string, backing: readonly string[]): Promise<void> => {
     await rm(file, { force: true });
-    await run(qemu('qemu-img'), [
-      'create',
-      '-q',
-      '-f',
-      'qcow2',
-      '-o',
-      'cluster_size=128k,extended_l2=on',
-      ...backing,
-      file,
-      String(sizeBytes),
-    ]);
+    await createQcow2(file, sizeBytes, backing);
   };
   const open = async (): Promise<Export> => {
     await create(top, layered ? ['-b', base, '-F', 'qcow2'] : []);
-    const opened = await exported(folder, top, layered ? base : null, cache);
+    const opened = await exported(folder, top, layered ? base : null);
     if (content === 'full') await fill(opened.device);
     if (content === 'part') await scatter(opened.device, sizeBytes / 4, 1);
     return opened;
   };
   if (layered) {
     await create(base, []);
-    const below = await exported(folder, base, null, cache);
+    const below = await exported(folder, base, null);
     await fill(below.device).finally(() => below.close());
   }
   let now = await open();
@@ -76,6 +65,10 @@ export async function qcow2(parent: string, sizeBytes: number, content: Preparat
   };
 }
 
+export async function createQcow2(file: string, sizeBytes: number, more: readonly string[] = []): Promise<void> {
+  await run(qemu('qemu-img'), ['create', '-q', '-f', 'qcow2', '-o', 'cluster_size=128k,extended_l2=on', ...more, file, String(sizeBytes)]);
+}
+
 function blockdev(node: string, file: string, { backing, cache }: { backing: string | null; cache: string }): string[] {
   const options = `node-name=${node},file=${node}-file,discard=unmap${backing === null ? '' : `,backing=${backing}`}`;
   return [
@@ -86,7 +79,9 @@ function blockdev(node: string, file: string, { backing, cache }: { backing: str
   ];
 }
 
-async function exported(folder: string, file: string, base: string | null, cache: string): Promise<Export> {
+/** safe: slower, and what was written is read again: for more than raw speed. */
+export async function exported(folder: string, file: string, base: string | null, safe = false): Promise<Export> {
+  const cache = safe ? SAFE : QUICK;
   const [mountPoint, pidFile] = [join(folder, 'export'), join(folder, 'pid')];
   await writeFile(mountPoint, '');
   await run(qemu('qemu-storage-daemon'), [
@@ -99,7 +94,7 @@ async function exported(folder: string, file: string, base: string | null, cache
     pidFile,
   ]);
   const pid = Number(await readFile(pidFile, 'utf8'));
-  const device = await attachLoop(mountPoint);
+  const device = await attachLoop(mountPoint, !safe);
   const close = async (): Promise<void> => {
     await detachLoop(device);
     process.kill(pid, 'SIGTERM');

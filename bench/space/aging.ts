@@ -13,6 +13,8 @@ export interface Aging {
   fill: number;
   /** Of the files of a generation, in the end. */
   deleted: number;
+  /** Of the names of new files: another one than that of an earlier run. */
+  prefix?: string;
 }
 
 export const AGING: Aging = { seed: 1, generations: 10, fill: 0.8, deleted: 0.45 };
@@ -28,7 +30,7 @@ export interface Aged {
 }
 
 /** Works in `folder` of a mounted file system; what is there in the end has reached the device. */
-export async function age(mountPoint: string, { seed, generations, fill, deleted }: Aging = AGING): Promise<Aged> {
+export async function age(mountPoint: string, { seed, generations, fill, deleted, prefix = '' }: Aging = AGING): Promise<Aged> {
   const random = mulberry32(seed);
   const pool = Buffer.alloc(8 * 1024 * KIB);
   for (let at = 0; at < pool.length; at += 4) pool.writeUInt32LE((random() * 2 ** 32) >>> 0, at);
@@ -36,12 +38,12 @@ export async function age(mountPoint: string, { seed, generations, fill, deleted
     const start = Math.floor(random() * (pool.length - length));
     return pool.subarray(start, start + length);
   };
-  const files: string[] = [];
+  const files = await oldFiles(mountPoint);
   const count = { created: 0, deleted: 0, changed: 0 };
   for (let generation = 0; generation < generations; generation++) {
     while ((await fullness(mountPoint)) < fill) {
       for (let n = 0; n < 32; n++) {
-        const path = join(mountPoint, `d${Math.floor(count.created / FILES_PER_FOLDER)}`, `f${count.created++}`);
+        const path = join(mountPoint, `d${Math.floor(count.created / FILES_PER_FOLDER)}`, `f${prefix}${count.created++}`);
         await mkdir(join(path, '..'), { recursive: true });
         await writeFile(path, bytes(sizeOf(random)));
         files.push(path);
@@ -60,6 +62,15 @@ export async function age(mountPoint: string, { seed, generations, fill, deleted
     await run('sync', ['-f', mountPoint]);
   }
   return { files: files.length, ...count };
+}
+
+/** What an earlier run left grows older. */
+async function oldFiles(mountPoint: string): Promise<string[]> {
+  const folders = (await readdir(mountPoint)).filter((name) => /^d\d+$/.test(name)).toSorted();
+  const lists = await Promise.all(
+    folders.map(async (folder) => (await readdir(join(mountPoint, folder))).toSorted().map((name) => join(mountPoint, folder, name))),
+  );
+  return lists.flat();
 }
 
 async function change(path: string, data: Buffer, random: () => number): Promise<void> {

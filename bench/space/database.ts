@@ -5,8 +5,10 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Database {
-  /** Runs work; what the commits meanwhile took, in ms. */
-  during(work: () => Promise<unknown>): Promise<number[]>;
+  /** What commits from now on count to. */
+  mark(phase: string): void;
+  /** What the commits of each phase took, in ms; begins anew. */
+  take(): Map<string, number[]>;
   /** Ends it; acknowledged commits, and rows that are there. */
   close(): Promise<{ acknowledged: number; rows: number }>;
 }
@@ -26,26 +28,36 @@ export async function startDatabase(path: string): Promise<Database> {
   };
   await ask("PRAGMA synchronous=FULL; CREATE TABLE t(id INTEGER PRIMARY KEY, v BLOB); SELECT 'ready';");
   const state = { stopped: false, acknowledged: 0, failure: undefined as unknown };
-  let tookMs: number[] = [];
+  let phase = '';
+  let tookMs = new Map<string, number[]>();
   const commits = (async (): Promise<void> => {
     while (!state.stopped) {
       const startedMs = performance.now();
+      const before = phase;
       await ask("INSERT INTO t(v) VALUES(randomblob(200)); SELECT 'ok';");
-      tookMs.push(performance.now() - startedMs);
+      // One that a step began or ended in the middle of counts to both.
+      for (const one of new Set([before, phase])) {
+        const list = tookMs.get(one) ?? [];
+        list.push(performance.now() - startedMs);
+        tookMs.set(one, list);
+      }
       state.acknowledged++;
       await sleep(PAUSE_MS);
     }
   })().catch((error: unknown) => void (state.failure = error));
   return {
-    during: async (work) => {
-      tookMs = [];
-      await work();
-      if (state.failure !== undefined) throw state.failure;
-      return tookMs;
+    mark: (name) => {
+      phase = name;
+    },
+    take: () => {
+      const taken = tookMs;
+      tookMs = new Map();
+      return taken;
     },
     close: async () => {
       state.stopped = true;
       await commits;
+      if (state.failure !== undefined) throw state.failure;
       const rows = Number(await ask('SELECT count(*) FROM t;'));
       sqlite.stdin.end();
       await ended;
