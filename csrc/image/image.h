@@ -293,6 +293,14 @@ int pl_image_add_checksums(struct pl_image *img, const char *layer_id,
 			   pl_progress_fn *progress, void *arg,
 			   unsigned *ret_added, struct pl_err *err);
 
+/*
+ * All that lack them and that nobody else uses, when the image wants them:
+ * beside the requests of its chain, and no other work on the layers, inside a
+ * coroutine.
+ */
+int pl_image_sum_beside(struct pl_image *img, const struct pl_image_work *work,
+			unsigned *ret_added, struct pl_err *err);
+
 /* One run of blocks with one owner. layer NULL: no layer owns it. */
 struct pl_map_extent {
 	uint64_t off, len; /* virtual bytes */

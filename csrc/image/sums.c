@@ -6,7 +6,7 @@
 #include "image/image_int.h"
 #include "maint/maint.h"
 
-static int add_one(struct pl_image *img, const char *id,
+static int add_one(struct pl_image *img, const char *id, unsigned open_flags,
 		   const struct pl_maint_progress *progress,
 		   unsigned *ret_added, struct pl_err *err)
 {
@@ -17,7 +17,8 @@ static int add_one(struct pl_image *img, const char *id,
 	int rc;
 
 	layer_file_name(name, id);
-	rc = img->dir->ops->open(img->dir, name, PL_OPEN_WRITE, &st, err);
+	rc = img->dir->ops->open(img->dir, name, PL_OPEN_WRITE | open_flags,
+				 &st, err);
 	if (rc < 0)
 		return rc;
 	/* A file that a clone uses, too, is not changed (FMT-086). */
@@ -35,6 +36,20 @@ static int add_one(struct pl_image *img, const char *id,
 	return rc;
 }
 
+/* The descriptor may change while one is read; what it adds has them already. */
+static int add_all(struct pl_image *img, unsigned open_flags,
+		   const struct pl_maint_progress *progress,
+		   unsigned *ret_added, struct pl_err *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < img->desc.n_layers; i++)
+		if (strcmp(img->desc.layers[i].id, img->desc.top) != 0)
+			rc = add_one(img, img->desc.layers[i].id, open_flags,
+				     progress, ret_added, err);
+	return rc;
+}
+
 int pl_image_add_checksums(struct pl_image *img, const char *layer_id,
 			   pl_progress_fn *progress, void *arg,
 			   unsigned *ret_added, struct pl_err *err)
@@ -44,10 +59,20 @@ int pl_image_add_checksums(struct pl_image *img, const char *layer_id,
 
 	*ret_added = 0;
 	if (rc == 0 && layer_id)
-		return add_one(img, layer_id, &p, ret_added, err);
-	for (unsigned i = 0; rc == 0 && i < img->desc.n_layers; i++)
-		if (strcmp(img->desc.layers[i].id, img->desc.top) != 0)
-			rc = add_one(img, img->desc.layers[i].id, &p, ret_added,
-				     err);
-	return rc;
+		return add_one(img, layer_id, 0, &p, ret_added, err);
+	return rc < 0 ? rc : add_all(img, 0, &p, ret_added, err);
+}
+
+int pl_image_sum_beside(struct pl_image *img, const struct pl_image_work *work,
+			unsigned *ret_added, struct pl_err *err)
+{
+	struct pl_maint_progress p = { .fn = work->progress,
+				       .arg = work->arg,
+				       .pace = work->pace };
+	int rc = need_writable(img, err);
+
+	*ret_added = 0;
+	if (rc < 0 || !img->desc.checksums)
+		return rc;
+	return add_all(img, PL_OPEN_BESIDE, &p, ret_added, err);
 }

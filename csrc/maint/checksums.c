@@ -158,6 +158,8 @@ static int write_table(struct table *t, uint64_t off,
 		    !progress->fn(progress->arg, n, pages))
 			return -ECANCELED;
 		rc = write_page(t, n, off);
+		if (rc == 0 && progress && progress->pace)
+			progress->pace(progress->arg, PL_SUMS_CLUSTERS * t->cs);
 	}
 	return rc < 0 ? rc : pl_store_sync(pl_layer_store(t->ly));
 }

@@ -180,6 +180,35 @@ static int tidy_once(struct pl_tidy *t)
 	return rc;
 }
 
+/*
+ * A merged layer lost its block checksums with the first change. They come back
+ * here; what is stopped or killed meanwhile is made up for after the next merge,
+ * or by ploop check --add-checksums.
+ */
+static void sum_merged(struct pl_tidy *t)
+{
+	struct pl_image_work work = { .progress = on_progress,
+				      .pace = pace,
+				      .arg = t };
+	struct pl_err err = { 0 };
+	unsigned added;
+	int rc;
+
+	do {
+		while (t->held && !t->w->closing)
+			pl_waitq_wait(&t->w->waiting);
+		if (t->w->closing)
+			return;
+		t->working = true;
+		rc = pl_image_sum_beside(t->w->image, &work, &added, &err);
+		t->working = false;
+		t->done = t->total = 0;
+		pl_waitq_wake_all(&t->changed);
+	} while (rc < 0 && err.code == PL_E_INTERRUPTED && !t->again);
+	if (rc < 0 && err.code != PL_E_INTERRUPTED)
+		pl_log("block checksums: %s", err.msg);
+}
+
 static void wait_for_users(struct pl_tidy *t)
 {
 	t->waiting = true;
@@ -204,6 +233,8 @@ static void run(void *arg)
 			break;
 		t->err.code = 0;
 		rc = tidy_once(t);
+		if (rc == 0)
+			sum_merged(t);
 		if (rc == -EBUSY)
 			wait_for_users(t);
 		else if (rc < 0 && t->err.code != PL_E_INTERRUPTED)

@@ -11,6 +11,8 @@ import { native } from '../../src/native/index.js';
 import { ploop } from '../helpers/command.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
+import { LayerFile } from '../helpers/reader/bytes.js';
+import { readHeader } from '../helpers/reader/header.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
 import { attach, type Attached, createImage } from './device.js';
 
@@ -116,5 +118,21 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'fio'))('deleting snapshots of an 
     await expect.poll(() => listJobs(dir, options()), { timeout: 20_000 }).toEqual([]);
     await at.detach();
     expect(await native.check(dir)).toMatchObject({ findings: [] });
+  });
+
+  it('gives merged layers their block checksums back', async () => {
+    dir = scratch.path('summed');
+    await native.create(dir, { size: SIZE, checksums: true });
+    at = await attach(scratch, dir);
+    const ids = await snapshots(3);
+    const before = await sums([ids[0] as string, ids[2] as string]);
+    expect(await deleteSnapshot(dir, ids[1] as string, options())).toMatchObject({ done: true });
+    const { layers, top } = await native.info(dir, { lock: false });
+    const summed = (): number[] =>
+      layers.filter(({ id }) => id !== top).map(({ id }) => Number(readHeader(new LayerFile(`${dir}/layers/${id}.plp`)).autoClear));
+    await expect.poll(summed, { timeout: 30_000 }).toEqual([1, 1]);
+    expect(await sums([ids[0] as string, ids[2] as string])).toEqual(before);
+    await at.detach();
+    expect(await native.check(dir, { data: true })).toMatchObject({ findings: [], layersWithChecksums: 2, blocksNotCovered: 0 });
   });
 });
