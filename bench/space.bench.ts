@@ -69,7 +69,7 @@ async function measure(subject: Subject, { seconds, rounds }: BenchOptions): Pro
     for (let round = 0; round < rounds; round++) {
       const { files } = await age(mountPoint, { ...AGING, ...(round === 0 ? {} : AGAIN), seed: round + 1, prefix: `r${round}-` });
       const sums = await checksums(mountPoint);
-      const database = await startDatabase(join(mountPoint, `commits-${round}.db`));
+      const database = await startDatabase(join(mountPoint, `commits-${round}.db`), QUIET);
       const space = await aside(subject, database, seconds);
       outcome.rounds.push(database.take());
       if (round === 0) Object.assign(outcome, space, { files });

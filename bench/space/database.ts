@@ -16,7 +16,8 @@ export interface Database {
 /** Between commits, so that it is a busy container and not a stress test. */
 const PAUSE_MS = 2;
 
-export async function startDatabase(path: string): Promise<Database> {
+/** phase: what the first commits count to. */
+export async function startDatabase(path: string, firstPhase: string): Promise<Database> {
   const sqlite = spawn('sqlite3', ['-batch', path], { stdio: ['pipe', 'pipe', 'inherit'] });
   const lines = createInterface({ input: sqlite.stdout })[Symbol.asyncIterator]();
   const ended = new Promise((resolve) => sqlite.once('close', resolve));
@@ -28,7 +29,7 @@ export async function startDatabase(path: string): Promise<Database> {
   };
   await ask("PRAGMA synchronous=FULL; CREATE TABLE t(id INTEGER PRIMARY KEY, v BLOB); SELECT 'ready';");
   const state = { stopped: false, acknowledged: 0, failure: undefined as unknown };
-  let phase = '';
+  let phase = firstPhase;
   let tookMs = new Map<string, number[]>();
   const commits = (async (): Promise<void> => {
     while (!state.stopped) {

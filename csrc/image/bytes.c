@@ -206,14 +206,18 @@ static int compact(struct pl_chain *ch, struct pl_compact_result *ret,
 }
 
 int pl_image_compact(struct pl_image *img, struct pl_chain *live,
-		     struct pl_compact_result *ret, pl_progress_fn *progress,
-		     void *arg, struct pl_err *err)
+		     struct pl_compact_result *ret,
+		     const struct pl_image_work *work, struct pl_err *err)
 {
-	struct pl_maint_progress p = { .fn = progress, .arg = arg };
+	struct pl_maint_progress p = { 0 };
 	struct pl_chain *ch = live;
 	int rc = need_writable(img, err), rc2;
 
 	memset(ret, 0, sizeof(*ret));
+	if (work)
+		p = (struct pl_maint_progress){ .fn = work->progress,
+						.arg = work->arg,
+						.pace = work->pace };
 	if (rc == 0 && !ch)
 		rc = pl_image_open_chain(img, NULL, false, NULL, &ch, err);
 	if (rc < 0)

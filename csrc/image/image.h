@@ -213,8 +213,8 @@ struct pl_compact_result {
 };
 /* Frees empty clusters, moves tail clusters down, truncates the top's file. */
 int pl_image_compact(struct pl_image *img, struct pl_chain *live,
-		     struct pl_compact_result *ret, pl_progress_fn *progress,
-		     void *arg, struct pl_err *err);
+		     struct pl_compact_result *ret,
+		     const struct pl_image_work *work, struct pl_err *err);
 
 struct pl_reclaim_result {
 	unsigned layers; /* that no snapshot shows, and branches need */

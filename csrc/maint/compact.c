@@ -11,7 +11,8 @@
 
 #include "maint/maint.h"
 
-#define BATCH 64u /* clusters moved per flush */
+#define BATCH 64u /* clusters moved per flush, at most */
+#define BATCH_BYTES (16ull << 20) /* and bytes: requests wait for the flush */
 
 struct compact {
 	struct pl_chain *ch;
@@ -21,6 +22,7 @@ struct compact {
 	uint64_t old[BATCH];
 	unsigned n_old;
 	uint64_t limit;
+	uint64_t worked; /* bytes, since the last pause */
 	uint64_t pages, step; /* map pages; progress over two passes */
 };
 
@@ -30,6 +32,16 @@ static bool go_on(struct compact *c)
 
 	c->step++;
 	return !p || !p->fn || p->fn(p->arg, c->step, c->pages * 2);
+}
+
+/* Between two clusters, with nothing held. */
+static void give_way(struct compact *c)
+{
+	const struct pl_maint_progress *p = c->progress;
+
+	if (p && p->pace)
+		p->pace(p->arg, c->worked);
+	c->worked = 0;
 }
 
 typedef int cluster_fn(struct compact *c, uint64_t cno,
@@ -46,10 +58,12 @@ static int each_cluster(struct compact *c, cluster_fn *fn)
 		if (!pl_layer_page_present(c->top, p))
 			continue;
 		rc = pl_layer_page(c->top, p, entries);
-		for (unsigned i = 0; i < PL_PAGE_ENTRIES && rc == 0; i++)
-			if (entries[i].where)
-				rc = fn(c, p * PL_PAGE_ENTRIES + i,
-					&entries[i]);
+		for (unsigned i = 0; i < PL_PAGE_ENTRIES && rc == 0; i++) {
+			if (!entries[i].where)
+				continue;
+			rc = fn(c, p * PL_PAGE_ENTRIES + i, &entries[i]);
+			give_way(c);
+		}
 	}
 	return rc;
 }
@@ -72,6 +86,7 @@ static int settle(struct compact *c)
 	int rc = pl_layer_flush(c->top);
 
 	for (unsigned i = 0; i < c->n_old && rc == 0; i++) {
+		give_way(c);
 		rc = pl_store_punch(pl_layer_store(c->top), c->old[i] * cs, cs);
 		if (rc == 0)
 			pl_layer_free_cluster(c->top, c->old[i]);
@@ -86,7 +101,7 @@ static int settle(struct compact *c)
 static int relocate_one(struct compact *c, uint64_t cno,
 			const struct pl_entry *entry)
 {
-	uint64_t old;
+	uint64_t old, cs = pl_cluster_size(pl_layer_header(c->top));
 	int rc;
 
 	if (entry->where < c->limit)
@@ -96,7 +111,9 @@ static int relocate_one(struct compact *c, uint64_t cno,
 		return rc;
 	c->stats->moved++;
 	c->old[c->n_old++] = old;
-	return c->n_old == BATCH ? settle(c) : 0;
+	c->worked += cs;
+	return c->n_old == BATCH || c->n_old * cs >= BATCH_BYTES ? settle(c) :
+								   0;
 }
 
 /* Freed clusters are free for use after a flush that has something to do. */
@@ -116,8 +133,8 @@ static int compact(struct compact *c)
 	if (rc == 0)
 		rc = flush_frees(c);
 	/* Everything fits below this, map pages and all. */
-	c->limit = pl_layer_header(c->top)->first_cluster +
-		   pl_layer_used(c->top);
+	c->limit =
+		pl_layer_header(c->top)->first_cluster + pl_layer_used(c->top);
 	if (rc == 0)
 		rc = pl_layer_move_maps(c->top, c->limit);
 	if (rc == 0)

@@ -297,11 +297,13 @@ Napi::Value compact(const Napi::CallbackInfo &info)
 		[path = text_or_empty(info[0]), progress, result](pl_err *err) {
 			return with_image(
 				path, "ploop compact", err, [&](pl_image *img) {
+					pl_image_work work = {};
+
+					work.progress = Progress::step;
+					work.arg = progress.get();
 					return pl_image_compact(img, nullptr,
 								result.get(),
-								Progress::step,
-								progress.get(),
-								err);
+								&work, err);
 				});
 		},
 		[result](Napi::Env env) -> Napi::Value {

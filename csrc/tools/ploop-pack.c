@@ -5,6 +5,8 @@
  *   ploop-pack --unit BYTES [options] MOUNTPOINT
  *	--estimate	only says what packing would bring
  *	--rate BYTES	per second that may be moved
+ *	--busy PCT	while others use the device, a fifth of this much of the
+ *			time (default 50)
  *	--time MS	stops in good order after that long
  *	--max-fill PCT	units used more than that stay (default 85)
  *
@@ -84,9 +86,11 @@ static void say_result(const struct pack *p, const char *stopped)
 
 	printf("{\"event\":\"result\",\"stopped\":\"%s\",\"movedBytes\":%" PRIu64
 	       ",\"movedPieces\":%" PRIu64 ",\"busyPieces\":%" PRIu64
-	       ",\"emptiedBytes\":%" PRIu64 ",\"trimmedBytes\":%" PRIu64 "}\n",
+	       ",\"emptiedBytes\":%" PRIu64 ",\"trimmedBytes\":%" PRIu64
+	       ",\"gentlePauses\":%" PRIu64 "}\n",
 	       stopped, p->moved_blocks * p->block_size, p->moved_pieces,
-	       p->busy_pieces, p->emptied_units * unit, p->trimmed_bytes);
+	       p->busy_pieces, p->emptied_units * unit, p->trimmed_bytes,
+	       p->load.gentle);
 	fflush(stdout);
 }
 
@@ -150,7 +154,7 @@ static int pack(struct pack *p, bool estimate)
 static int usage(void)
 {
 	fputs("usage: ploop-pack --unit BYTES [--estimate] [--rate BYTES] "
-	      "[--time MS] [--max-fill PERCENT] MOUNTPOINT\n",
+	      "[--busy PCT] [--time MS] [--max-fill PERCENT] MOUNTPOINT\n",
 	      stderr);
 	return 2;
 }
@@ -172,12 +176,14 @@ int main(int argc, char **argv)
 		{ "unit", required_argument, NULL, 'u' },
 		{ "estimate", no_argument, NULL, 'e' },
 		{ "rate", required_argument, NULL, 'r' },
+		{ "busy", required_argument, NULL, 'b' },
 		{ "time", required_argument, NULL, 't' },
 		{ "max-fill", required_argument, NULL, 'f' },
 		{ NULL, 0, NULL, 0 }
 	};
 	struct pack p = { .root = -1,
 			  .max_fill = DEFAULT_MAX_FILL,
+			  .load = { .fd = -1, .busy_percent = 50 },
 			  .progress = say_progress,
 			  .stop = &stop_signal };
 	uint64_t unit_bytes = 0;
@@ -195,6 +201,10 @@ int main(int argc, char **argv)
 		case 'r':
 			p.rate = strtoull(optarg, NULL, 10);
 			break;
+		case 'b':
+			p.load.busy_percent =
+				(unsigned)strtoul(optarg, NULL, 10);
+			break;
 		case 't':
 			p.deadline_ns = pack_now_ns() +
 					strtoull(optarg, NULL, 10) * 1000000u;
@@ -207,13 +217,17 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind + 1 != argc || unit_bytes == 0 || p.max_fill <= 0 ||
-	    p.max_fill > 1)
+	    p.max_fill > 1 || p.load.busy_percent < 1 ||
+	    p.load.busy_percent > 100)
 		return usage();
 	catch_signals();
 	int ret = pack_open(&p, argv[optind], unit_bytes);
 
-	if (ret == 0)
+	if (ret == 0) {
+		load_open(&p.load, p.dev, p.load.busy_percent);
 		ret = pack(&p, estimate);
+		load_close(&p.load);
+	}
 	pack_close(&p);
 	return ret < 0 ? fail(ret, argv[optind]) : 0;
 }

@@ -6,7 +6,8 @@
  *
  *   ploop-trim [options] MOUNTPOINT
  *	--min-length BYTES  leave shorter free extents alone (default: none)
- *	--busy PCT	    of the time that calls may take (default 50)
+ *	--busy PCT	    of the time that calls may take (default 50); a
+ *			    fifth of it while others use the device
  *	--time MS	    stop in good order after that long
  *
  * A discard keeps writes waiting while the image works on it (the FUSE file's
@@ -29,9 +30,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "load.h"
 
 #define MIB (1ull << 20)
 #define LONG_EXTENT (8 * MIB) /* what the first pass is for */
@@ -52,7 +56,7 @@ struct trim {
 	uint64_t size, min_length, range;
 	bool inside; /* a range of this pass was in the file system */
 	bool whole_extents; /* xfs: a range is no bound */
-	unsigned busy_percent;
+	struct load load;
 	uint64_t end_ns, told_ns; /* end: 0 = none */
 	uint64_t done, total; /* bytes of all passes */
 	uint64_t trimmed, calls, longest_ns;
@@ -64,15 +68,6 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static void pause_ns(uint64_t ns)
-{
-	struct timespec t = { .tv_sec = (time_t)(ns / 1000000000u),
-			      .tv_nsec = (long)(ns % 1000000000u) };
-
-	while (nanosleep(&t, &t) < 0 && errno == EINTR)
-		;
 }
 
 static void adapt(struct trim *t, uint64_t took_ns)
@@ -136,7 +131,7 @@ static int trim_range(struct trim *t, uint64_t start, uint64_t len,
 	tell(t, began + took);
 	if (t->end_ns && began + took >= t->end_ns)
 		return 1;
-	pause_ns(took * (100 - t->busy_percent) / t->busy_percent);
+	load_pause(&t->load, took);
 	return 0;
 }
 
@@ -183,24 +178,28 @@ static int fail(int error, const char *path)
 static int run(struct trim *t, const char *path)
 {
 	struct statfs fs;
+	struct stat st;
 	int rc;
 
 	t->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (t->fd < 0 || fstatfs(t->fd, &fs) < 0)
+	if (t->fd < 0 || fstatfs(t->fd, &fs) < 0 || fstat(t->fd, &st) < 0)
 		return fail(errno, path);
 	/* f_blocks leaves metadata out, so the end is somewhere below this. */
 	t->size = ((uint64_t)fs.f_blocks + fs.f_blocks / 8 + 65536) *
 		  (uint64_t)fs.f_bsize;
 	t->whole_extents = fs.f_type == XFS_MAGIC;
 	t->range = t->whole_extents ? XFS_RANGE : RANGE_START;
+	load_open(&t->load, st.st_dev, t->load.busy_percent);
 	rc = trim(t);
+	load_close(&t->load);
 	close(t->fd);
 	if (rc < 0)
 		return fail(-rc, path);
 	printf("{\"event\":\"result\",\"stopped\":\"%s\",\"trimmedBytes\":%" PRIu64
-	       ",\"calls\":%" PRIu64 ",\"longestUs\":%" PRIu64 "}\n",
+	       ",\"calls\":%" PRIu64 ",\"longestUs\":%" PRIu64
+	       ",\"gentlePauses\":%" PRIu64 "}\n",
 	       rc == 1 ? "time" : "done", t->trimmed, t->calls,
-	       t->longest_ns / 1000);
+	       t->longest_ns / 1000, t->load.gentle);
 	return 0;
 }
 
@@ -231,7 +230,7 @@ int main(int argc, char **argv)
 		{ "time", required_argument, NULL, 't' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct trim t = { .busy_percent = 50 };
+	struct trim t = { .load = { .busy_percent = 50 } };
 	uint64_t n;
 	int c;
 
@@ -239,7 +238,7 @@ int main(int argc, char **argv)
 		if (c == 'm' && number(optarg, 0, 1ull << 40, &n))
 			t.min_length = n;
 		else if (c == 'b' && number(optarg, 1, 100, &n))
-			t.busy_percent = (unsigned)n;
+			t.load.busy_percent = (unsigned)n;
 		else if (c == 't' && number(optarg, 1, 1ull << 40, &n))
 			t.end_ns = now_ns() + n * 1000000u;
 		else

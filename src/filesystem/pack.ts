@@ -14,6 +14,8 @@ export interface PackOptions {
   timeBudgetMs?: number | undefined;
   /** Of file data moved. */
   rateBytesPerSecond?: number | undefined;
+  /** While others use the device, a fifth of this much of the time: 1 to 100, default 50. */
+  busyPercent?: number | undefined;
   /** Units that are used more than that stay as they are. Default 85. */
   maxFillPercent?: number | undefined;
   onProgress?: ((movedBytes: number, ofBytes: number) => void) | undefined;
@@ -51,6 +53,8 @@ export interface PackResult {
   emptiedBytes: number;
   /** What the file system named as free in the units it emptied. */
   trimmedBytes: number;
+  /** Pauses that were made because others used the device. */
+  gentlePauses: number;
 }
 
 type Line =
@@ -85,11 +89,12 @@ export async function packFileSystem(mountPoint: string, options: PackOptions): 
 }
 
 function packArguments(options: PackOptions): string[] {
-  const { unitBytes, estimateOnly, timeBudgetMs, rateBytesPerSecond, maxFillPercent } = options;
+  const { unitBytes, estimateOnly, timeBudgetMs, rateBytesPerSecond, busyPercent, maxFillPercent } = options;
   const args = ['--unit', String(unitBytes)];
   if (estimateOnly === true) args.push('--estimate');
   if (timeBudgetMs !== undefined) args.push('--time', String(Math.max(1, Math.round(timeBudgetMs))));
   if (rateBytesPerSecond !== undefined) args.push('--rate', String(Math.max(1, Math.round(rateBytesPerSecond))));
+  if (busyPercent !== undefined) args.push('--busy', String(busyPercent));
   if (maxFillPercent !== undefined) args.push('--max-fill', String(maxFillPercent));
   return args;
 }

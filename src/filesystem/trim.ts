@@ -11,7 +11,10 @@ export interface TrimOptions {
   signal?: AbortSignal | undefined;
   /** Shorter free extents stay as they are. */
   minLengthBytes?: number | undefined;
-  /** Of the time that calls may take, from 1 to 100. Default 50: as long a pause as the call before it took. */
+  /**
+   * Of the time that calls may take, from 1 to 100. Default 50: as long a pause as the call before it took. A fifth of it while others
+   * use the device.
+   */
   busyPercent?: number | undefined;
   /** Stops in good order after that long. */
   timeBudgetMs?: number | undefined;
@@ -26,6 +29,8 @@ export interface Trimmed {
   calls: number;
   /** What the longest call took: others may have had to wait for that long. */
   longestUs: number;
+  /** Pauses that were made longer, because others used the device. */
+  gentlePauses: number;
 }
 
 type Line = { event: 'progress'; doneBytes: number; ofBytes: number } | ({ event: 'result' } & Trimmed);

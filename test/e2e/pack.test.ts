@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packing a mounted ext4: what it would bring, what it brings, and that nothing of the files changes.
+import { statfsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -62,9 +63,12 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs'))('packing a file sy
       const packedBytes = await hostBytes(image);
       const { after = result.before } = result;
       process.stderr.write(
-        `${blockSize}-byte blocks: used ${after.usedBytes}, host ${trimmedBytes} trimmed, ${packedBytes} packed; ${JSON.stringify(result)}\n`,
+        `statfs ${JSON.stringify(statfsSync(mountPoint))} ${blockSize}-byte blocks: used ${after.usedBytes}, host ${trimmedBytes} trimmed, ${packedBytes} packed; ${JSON.stringify(result)}\n`,
       );
+      expect(fingerprints(files)).toEqual(before);
       expect(result.stopped).toBe('done');
+      // What is in use is counted right, before and after (the kernel leaves some of it out).
+      expect(Math.abs(after.usedBytes - result.before.usedBytes)).toBeLessThan(4 * MIB);
       expect(after.heldBytes).toBeLessThanOrEqual(after.idealBytes * 1.1);
       expect(packedBytes).toBeLessThanOrEqual(after.usedBytes * 1.1);
       expect(fingerprints(files)).toEqual(before);

@@ -257,7 +257,7 @@ static void operate(struct sandbox *s, unsigned which)
 			rc = pl_image_resize(img, NULL, size, &err);
 		break;
 	case 4:
-		rc = pl_image_compact(img, NULL, &compacted, NULL, NULL, &err);
+		rc = pl_image_compact(img, NULL, &compacted, NULL, &err);
 		break;
 	default:
 		break;

@@ -330,6 +330,7 @@ static int sort_out(struct pack *p, struct pack_donor *d,
 		ret = u->used > 0 && !u->victim ?
 			      add_hole(d, hole) :
 			      pack_donor_punch(p, d, lblk, n);
+		load_rest(&p->load);
 		block += n;
 		lblk += n;
 		left -= n;

@@ -97,8 +97,9 @@ static int check_limits(struct mover *m)
 		return ret;
 	if (p->progress)
 		p->progress(p);
+	load_rest(&p->load);
 	if (p->rate == 0)
-		return 0;
+		return *p->stop ? -EINTR : 0;
 	uint64_t bytes = (p->moved_blocks - m->start_blocks) * p->block_size;
 	double due_s = (double)bytes / (double)p->rate;
 	double ahead_s = due_s - (double)(now_ns - m->start_ns) / SEC_NS;
@@ -360,6 +361,7 @@ static int trim_emptied(struct pack *p)
 		} else if (n > 0) {
 			ret = pack_trim(p, from * p->unit_blocks,
 					n * p->unit_blocks);
+			load_rest(&p->load);
 			n = 0;
 		}
 	}
@@ -380,10 +382,12 @@ static int give_back(struct mover *m)
 			pack_donor_punch(m->p, &m->donor, old->lblk, old->len);
 
 		ret = ret == 0 ? failed : ret;
+		load_rest(&m->p->load);
 	}
 	m->olds = 0;
 	if (fsync(m->donor.fd) < 0 && ret == 0)
 		ret = -errno;
+	load_rest(&m->p->load);
 	return ret == 0 ? trim_emptied(m->p) : ret;
 }
 

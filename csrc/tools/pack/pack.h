@@ -30,6 +30,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "../load.h"
+
 /* Of a unit. */
 struct pack_unit {
 	uint32_t used; /* blocks in use, by anything */
@@ -83,6 +85,7 @@ struct pack {
 	/* limits; 0 = none */
 	uint64_t rate; /* bytes per second */
 	uint64_t deadline_ns;
+	struct load load; /* others who use the device */
 	double max_fill; /* of a unit that is worth emptying */
 
 	/* told after each step, may be NULL */

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <linux/fsmap.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
@@ -24,6 +23,22 @@ static uint32_t encoded(dev_t dev)
 {
 	return (minor(dev) & 0xff) | major(dev) << 8 |
 	       (minor(dev) & ~0xffu) << 12;
+}
+
+/* What of the record is not before `from`: nothing is told twice. */
+static int behind(const struct fsmap *record, uint64_t from, record_fn *fn,
+		  void *arg)
+{
+	struct fsmap rest = *record;
+	uint64_t end = rest.fmr_physical + rest.fmr_length;
+
+	if (end <= from)
+		return 0;
+	if (rest.fmr_physical < from) {
+		rest.fmr_physical = from;
+		rest.fmr_length = end - from;
+	}
+	return fn(arg, &rest);
 }
 
 /* Every record between two places, in bytes; the last may reach beyond. */
@@ -54,8 +69,7 @@ static int each_record(struct pack *p, uint64_t from, uint64_t to,
 			&head->fmh_recs[head->fmh_entries - 1];
 
 		for (uint32_t i = 0; ret == 0 && i < head->fmh_entries; i++)
-			if (head->fmh_recs[i].fmr_physical >= from || i == 0)
-				ret = fn(arg, &head->fmh_recs[i]);
+			ret = behind(&head->fmh_recs[i], from, fn, arg);
 		if (last->fmr_physical + last->fmr_length <= from)
 			break; /* the same again */
 		from = last->fmr_physical + last->fmr_length;
@@ -67,19 +81,19 @@ static int each_record(struct pack *p, uint64_t from, uint64_t to,
 	return ret == 0 && *p->stop ? -EINTR : ret;
 }
 
-static int count_used(void *arg, const struct fsmap *record)
+static int count_free(void *arg, const struct fsmap *record)
 {
 	struct pack *p = arg;
 	uint64_t block = record->fmr_physical / p->block_size;
 	uint64_t left = record->fmr_length / p->block_size;
 
-	if (is_free(record))
+	if (!is_free(record))
 		return 0;
 	while (left > 0 && block < p->blocks) {
 		uint64_t room = p->unit_blocks - block % p->unit_blocks;
 		uint64_t n = left < room ? left : room;
 
-		p->unit[block / p->unit_blocks].used += (uint32_t)n;
+		p->unit[block / p->unit_blocks].used -= (uint32_t)n;
 		block += n;
 		left -= n;
 	}
@@ -88,11 +102,16 @@ static int count_used(void *arg, const struct fsmap *record)
 
 int pack_read_space(struct pack *p)
 {
-	memset(p->unit, 0, p->units * sizeof(*p->unit));
-	int ret = each_record(p, 0, p->blocks * p->block_size, count_used, p);
 	uint32_t tail = (uint32_t)(p->blocks % p->unit_blocks);
 	struct pack_unit *last = &p->unit[p->units - 1];
+	int ret;
 
+	for (uint64_t i = 0; i < p->units; i++)
+		p->unit[i] = (struct pack_unit){ .used = p->unit_blocks };
+	if (tail > 0)
+		last->used = tail;
+	/* What is free is complete; what is not, 6.18 leaves out in places. */
+	ret = each_record(p, 0, p->blocks * p->block_size, count_free, p);
 	/* What is behind the end of the device is no room. */
 	if (tail > 0 && last->used > 0)
 		last->used += p->unit_blocks - tail;

@@ -27,7 +27,7 @@ export const compactCommand: Command = {
     { flags: '--no-relocate', summary: 'leave the file as long as it is' },
     {
       flags: '--busy <percent>',
-      summary: 'of the time that trimming may take (default: 50)',
+      summary: 'of the time that trimming may take, a fifth of it (and packing) while others use the disk (default: 50)',
       parse: (given) => parsePercent('--busy', given),
     },
     { flags: '--rate <size>', summary: 'of data a second that packing may move', parse: (given) => parseSize(given, '--rate') },

@@ -37,13 +37,15 @@ export async function packStep(work: Work, mountPoint: string, type: FileSystemT
   if (type !== 'ext4') return { skipped: `${type} cannot be packed` };
   const timeBudgetMs = timeLeft(work);
   if (timeBudgetMs === 0) return { skipped: 'the time was used up' };
-  const { signal, onProgress, rateBytesPerSecond } = options;
+  const { signal, onProgress, rateBytesPerSecond, busyPercent } = options;
   const unitBytes = CLUSTER_BLOCKS * descriptor.blockSize;
   try {
-    const packed = await packFileSystem(mountPoint, { unitBytes, signal, onProgress, rateBytesPerSecond, timeBudgetMs });
+    const packed = await packFileSystem(mountPoint, { unitBytes, signal, onProgress, rateBytesPerSecond, busyPercent, timeBudgetMs });
+    // Each move went through the journal.
+    if (packed.movedBytes > 0) await trimJournal(mountPoint, { signal });
     await syncFileSystem(mountPoint);
-    const { stopped, movedBytes, trimmedBytes, before } = packed;
-    return { stopped, movedBytes, trimmedBytes, expectedBytes: before.gainBytes };
+    const { stopped, movedBytes, trimmedBytes, gentlePauses, before } = packed;
+    return { stopped, movedBytes, trimmedBytes, gentlePauses, expectedBytes: before.gainBytes };
   } catch (error) {
     // Nobody asked for it in so many words: the other steps are worth making all the same.
     if (options.pack === true || !(error instanceof PloopError) || !['UNSUPPORTED', 'TOOL_FAILED'].includes(error.code)) throw error;

@@ -10,6 +10,8 @@ export interface StepFigures {
   /** trim: how many calls, and what the longest of them took. */
   calls?: number;
   longestUs?: number;
+  /** trim, pack: pauses that were made longer, because others used the device. */
+  gentlePauses?: number;
   /** trim: ext4's journal was written back and discarded, too. */
   journal?: boolean;
   /** pack: file data that moved, and what it said beforehand that it would bring. */

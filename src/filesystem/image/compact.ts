@@ -28,7 +28,7 @@ export interface CompactImageOptions extends RunDirectoryOption {
   below?: boolean | undefined;
   /** false: leave the image's clusters where they are. Default true. */
   relocate?: boolean | undefined;
-  /** Of the time that trimming may keep the device busy, 1 to 100. Default 50. */
+  /** Of the time that trimming may keep the device busy, 1 to 100, default 50; trimming and packing take a fifth of it while others use the device. */
   busyPercent?: number | undefined;
   /** Of data that packing moves. */
   rateBytesPerSecond?: number | undefined;

@@ -136,7 +136,7 @@ pl_test("what one policy kept goes back when another one compacts")
 	before = host_bytes();
 	is_int(pl_chain_discard(ch, 32 * 4096, 0), 0);
 	is_int(pl_image_set_discard(img, ch, PL_DISCARD_BLOCK, &err), 0);
-	is_int(pl_image_compact(img, ch, &res, NULL, NULL, &err), 0);
+	is_int(pl_image_compact(img, ch, &res, NULL, &err), 0);
 	gave(before, 32 * 4096);
 	ok(reads(0, 32 * 4096, 0) && reads(32 * 4096, CLUSTER, 'a'));
 	finish();

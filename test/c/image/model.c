@@ -493,7 +493,7 @@ static bool op_compact(struct model *m)
 	struct pl_compact_result res;
 	struct pl_err err;
 
-	if (pl_image_compact(m->img, m->ch, &res, NULL, NULL, &err) < 0)
+	if (pl_image_compact(m->img, m->ch, &res, NULL, &err) < 0)
 		return model_trouble(m, "compact: %s", err.msg);
 	settle(m);
 	return true;
