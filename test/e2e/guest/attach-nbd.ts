@@ -56,18 +56,24 @@ async function look() {
 
 /** The worker is killed while requests are in flight, and replaced by another program's. */
 async function deaths() {
-  const fio = startFio('/tmp/mnt', { sizeMib: 12, loops: 2 });
+  const fio = startFio('/tmp/mnt', { sizeMib: 10 });
+  let underLoad = 0;
+  const loaded = async (): Promise<void> => {
+    await until(async () => fio.child.exitCode !== null || (await inflight(image)) > 4);
+    underLoad += fio.child.exitCode === null ? 1 : 0;
+  };
   for (let i = 0; i < 2; i++) {
-    await until(async () => (await inflight(image)) > 4);
+    await loaded();
     await killWorker(image);
   }
-  await until(async () => (await inflight(image)) > 4);
+  await until(async () => (await kernelSaid(/Possible stuck request/)) > 0);
+  await loaded();
   const before = await kernelSaid(/reconnected socket/);
   await upgradeAttachment(await attachment(image));
   const renewedByUpgrade = (await kernelSaid(/reconnected socket/)) - before;
   const { status, errors } = await fio.result;
   const { restarts } = await attachment(image);
-  return { status, errors, restarts, renewedByUpgrade, failed: await kernelSaid(/I\/O error|EXT4-fs error/) };
+  return { underLoad, status, errors, restarts, renewedByUpgrade, failed: await kernelSaid(/I\/O error|EXT4-fs error/) };
 }
 
 async function snapshotAndGrow() {
@@ -95,13 +101,13 @@ async function giveBack() {
   return { mebibytes: Math.floor((full - (await hostBytes(image))) / MIB) >= 20 };
 }
 
-/** While a limit holds requests back longer than the kernel's timer, none is repeated or lost. */
+/** While a limit holds requests back longer than the kernel's timer (512 KiB at 64 KiB a second), none is repeated or lost. */
 async function limits() {
   const before = await kernelSaid(/reconnected socket/);
+  const stuck = await kernelSaid(/Possible stuck request/);
   await changeSettings(image, { bps: 64 * 1024 });
-  const fio = startFio('/tmp/mnt', { sizeMib: 1, depth: 64 });
-  await until(async () => (await control(await attachment(image), 'stats', {})).waiting > 0);
-  await until(async () => (await kernelSaid(/Possible stuck request/)) > 0);
+  const fio = startFio('/tmp/mnt', { sizeMib: 1, depth: 128 });
+  await until(async () => (await kernelSaid(/Possible stuck request/)) > stuck);
   const { bps } = await attachment(image);
   await changeSettings(image, { bps: 0 });
   const { status, errors } = await fio.result;
@@ -140,7 +146,7 @@ async function pause() {
   const { device } = await attachImage(dir);
   const before = await kernelSaid(/reconnected socket/);
   const stuck = await kernelSaid(/Possible stuck request/);
-  const fio = startFio(device ?? '', { sizeMib: 32 });
+  const fio = startFio(device ?? '', { sizeMib: 32, kib: 64 });
   await until(async () => (await control(await attachment(dir), 'stats', {})).full > 0);
   await until(async () => (await kernelSaid(/Possible stuck request/)) > stuck);
   const refused = await refusal(detachAttachment(await attachment(dir)));

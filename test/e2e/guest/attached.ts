@@ -3,6 +3,7 @@
 import { execFile, type ChildProcess } from 'node:child_process';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { findAttachment, type Attachment } from '../../../src/attach/attachments.js';
 import { control } from '../../../src/attach/control.js';
@@ -16,9 +17,15 @@ export async function attachment(dir: string): Promise<Attachment> {
   return found;
 }
 
-/** Until it is so, without a limit of its own: the guest's end is the limit. */
+const ATTEMPTS = 1200;
+
+/** Until it is so; the guest is slow, so attempts are counted, and generously. */
 export async function until(what: () => Promise<boolean>): Promise<void> {
-  while (!(await what().catch(() => false))) await new Promise((resolve) => setTimeout(resolve, 50));
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (await what().catch(() => false)) return;
+    await sleep(50);
+  }
+  throw new Error(`in vain: ${what.toString()}`);
 }
 
 /** Requests that have begun and not ended. */
@@ -43,10 +50,10 @@ export interface Fio {
 }
 
 /** Random writes below a directory or on a device, each of them read again and compared at the end. */
-export function startFio(place: string, options: { sizeMib: number; loops?: number; depth?: number }): Fio {
+export function startFio(place: string, options: { sizeMib: number; depth?: number; kib?: number }): Fio {
   const where = place.startsWith('/dev/') ? `--filename=${place}` : `--directory=${place}`;
-  const what = [`--size=${options.sizeMib}M`, '--rw=randwrite', '--bs=4k', '--ioengine=libaio', '--direct=1'];
-  const how = [`--iodepth=${options.depth ?? 16}`, `--loops=${options.loops ?? 1}`, '--fallocate=none'];
+  const what = [`--size=${options.sizeMib}M`, '--rw=randwrite', `--bs=${options.kib ?? 4}k`, '--ioengine=libaio', '--direct=1'];
+  const how = [`--iodepth=${options.depth ?? 16}`, '--fallocate=none'];
   const verify = ['--verify=crc32c', '--do_verify=1', '--verify_fatal=1', '--output-format=json'];
   let settle: (value: { status: number; errors: number; bytes: number }) => void;
   const result = new Promise<{ status: number; errors: number; bytes: number }>((resolve) => (settle = resolve));
