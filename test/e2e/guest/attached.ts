@@ -17,13 +17,13 @@ export async function attachment(dir: string): Promise<Attachment> {
   return found;
 }
 
-const ATTEMPTS = 1200;
+const ATTEMPTS = 600;
 
 /** Until it is so; the guest is slow, so attempts are counted, and generously. */
 export async function until(what: () => Promise<boolean>): Promise<void> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     if (await what().catch(() => false)) return;
-    await sleep(50);
+    await sleep(200);
   }
   throw new Error(`in vain: ${what.toString()}`);
 }
