@@ -26,9 +26,19 @@
 /* The kernel moves at most this much per call (MAX_RW_COUNT), rounded. */
 #define CALL_MAX (1u << 30)
 
+/*
+ * Large reads through the page cache: what is not in there is read by a thread
+ * of the ring, which waits as an ordinary reader does. The kernel reads ahead
+ * for that in large folios, and not for reads that may not wait.
+ */
+#define LARGE (64u << 10) /* bytes */
+#define ASKED 0x100u /* in pl_io.flags: only what is in the cache */
+#define COLD_READS 16u /* after a miss, before the cache is asked again */
+
 struct file {
 	struct pl_store st;
 	int fd, direct_fd;
+	unsigned cold; /* large reads that go to a thread at once */
 	struct pl_loop *loop;
 };
 
@@ -143,13 +153,45 @@ static int call(const struct file *f, const struct pl_io *io)
 
 static void submit_ring(struct file *f, struct pl_io *io);
 
+static bool large_read(const struct file *f, const struct pl_io *io)
+{
+	return io->op == PL_IO_READ && !(io->flags & PL_IO_META) &&
+	       f->direct_fd < 0 && left_of(io) >= LARGE;
+}
+
+static void prep_read(struct file *f, struct pl_io *io,
+		      struct io_uring_sqe *sqe, char *p, uint64_t off)
+{
+	io_uring_prep_read(sqe, fd_for(f, io), p, left_of(io), off);
+	io->flags &= ~ASKED;
+	if (!large_read(f, io))
+		return;
+	if (f->cold) {
+		f->cold--;
+		sqe->flags |= IOSQE_ASYNC;
+	} else {
+		sqe->rw_flags = RWF_NOWAIT;
+		io->flags |= ASKED;
+	}
+}
+
+/* Not in the cache, or a host that can't say so: true, to be read by a thread. */
+static bool missed(struct file *f, const struct pl_io *io, int res)
+{
+	if (!(io->flags & ASKED) || (res != -EAGAIN && res != -EOPNOTSUPP))
+		return false;
+	f->cold = COLD_READS;
+	return true;
+}
+
 static void ring_done(struct pl_ev *ev, int res, bool more)
 {
 	struct pl_io *io =
 		(struct pl_io *)((char *)ev - offsetof(struct pl_io, ev));
 
 	(void)more;
-	if (advance(file_of(io->st), io, res))
+	if (missed(file_of(io->st), io, res) ||
+	    advance(file_of(io->st), io, res))
 		submit_ring(file_of(io->st), io);
 	else
 		finish(io, io->res);
@@ -163,7 +205,7 @@ static void submit_ring(struct file *f, struct pl_io *io)
 
 	switch (io->op) {
 	case PL_IO_READ:
-		io_uring_prep_read(sqe, fd_for(f, io), p, left_of(io), off);
+		prep_read(f, io, sqe, p, off);
 		break;
 	case PL_IO_WRITE:
 		io_uring_prep_write(sqe, fd_for(f, io), p, left_of(io), off);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The file store through io_uring, from coroutines. */
 #include <errno.h>
+#include <fcntl.h>
 
 #include "base/co.h"
 #include "base/loop.h"
@@ -127,6 +128,65 @@ pl_test("hands on the kernel's error")
 	pl_store_close(f.st);
 	pl_dir_close(dir);
 	pl_loop_free(f.loop);
+}
+
+/* ---- what is not in the page cache ---- */
+
+static void read_all(void *arg)
+{
+	struct job *job = arg;
+	char *mine = NULL;
+
+	job->fine = posix_memalign((void **)&mine, 4096, sizeof(buf)) == 0 &&
+		    pl_store_read(job->st, mine, sizeof(buf), 0, 0) == 0 &&
+		    memcmp(mine, buf, sizeof(buf)) == 0;
+	/* Again, with a piece beyond the end of the file. */
+	job->fine = job->fine &&
+		    pl_store_read(job->st, mine, 2 * PART, sizeof(buf) - PART,
+				  0) == 0 &&
+		    memcmp(mine, buf + sizeof(buf) - PART, PART) == 0 &&
+		    all_zero(mine + PART, PART);
+	free(mine);
+	pl_loop_stop(job->loop);
+}
+
+/* The kernel forgets a part of the file; the rest stays in the cache. */
+static void forget(const char *name, off_t off, off_t len)
+{
+	char path[400];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", scratch(), name);
+	fd = open(path, O_RDONLY);
+	is_int(posix_fadvise(fd, off, len, POSIX_FADV_DONTNEED), 0);
+	close(fd);
+}
+
+pl_test("reads what the page cache has, in parts or not at all")
+{
+	static const struct {
+		off_t off, len;
+	} gone[] = { { 0, 0 },
+		     { 0, sizeof(buf) / 2 },
+		     { sizeof(buf) / 2, 0 },
+		     { PART, PART },
+		     { sizeof(buf) - 4096, 4096 } };
+	struct job job = { .fine = true };
+	struct pl_dir *dir;
+
+	require(pl_loop_new(&job.loop, 8, &err) == 0);
+	job.st = fresh(&dir, "cold", 0, job.loop);
+	require(job.st && pl_store_write(job.st, buf, sizeof(buf), 0, 0) == 0);
+	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++) {
+		is_int(pl_store_sync(job.st), 0);
+		forget("cold", gone[i].off, gone[i].len);
+		pl_co_start(read_all, &job);
+		is_int(pl_loop_run(job.loop), 0);
+		ok(job.fine);
+	}
+	pl_store_close(job.st);
+	pl_dir_close(dir);
+	pl_loop_free(job.loop);
 }
 
 pl_test("outside of a coroutine it blocks, loop or not")
