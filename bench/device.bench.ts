@@ -13,6 +13,8 @@ import { fioArguments, type Workload, WORKLOADS } from './workloads.js';
 /** wrong: it mixes up writes when there are several at a time, or even then when there are not. */
 type Ready = readonly { name: string; contender: Contender; wrong: readonly ('deep' | 'single')[] }[];
 
+export const NAMES = WORKLOADS.map(({ name }) => name);
+
 const STAGES: readonly { on: readonly Workload['on'][]; who: readonly Preparation[] }[] = [
   { on: ['steady', 'spoils'], who: CONTENDERS },
   { on: ['over-base'], who: OVER_BASE },

@@ -40,6 +40,8 @@ const STEPS: readonly Step[] = [
   { name: 'sqlite', title: `${COMMITS} commits of sqlite3`, work: (at) => run('sqlite3', [join(at, 'db')], { input: commits() }) },
 ];
 
+export const NAMES = STEPS.map(({ name }) => name);
+
 export async function bench(options: BenchOptions): Promise<Report> {
   const steps = pick('step', STEPS, options.only);
   const wanted = EMPTY.filter(

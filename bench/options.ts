@@ -67,6 +67,24 @@ function listOf(text: string): string[] {
   return text.split(',').filter((word) => word !== '');
 }
 
+/** What `--only` can name in one benchmark; a benchmark with such names exports them as NAMES. */
+export interface Parts {
+  bench: string;
+  names: readonly string[];
+}
+
+/** The benchmarks that `--only` leaves, each with the wanted names that are its own. A name that none of them has is a mistake. */
+export function choose(parts: readonly Parts[], only: readonly string[]): { bench: string; only: string[] }[] {
+  const all = [...new Set(parts.flatMap(({ names }) => names))];
+  const unknown = only.find((name) => !all.includes(name));
+  if (unknown !== undefined) {
+    const which = all.length > 0 ? `'${unknown}' is not one of ${all.join(', ')}` : 'these benchmarks have no parts to choose from';
+    throw new Error(`--only: ${which}`);
+  }
+  const chosen = parts.map(({ bench, names }) => ({ bench, only: only.filter((name) => names.includes(name)) }));
+  return chosen.filter((one) => only.length === 0 || one.only.length > 0);
+}
+
 /** The wanted ones of a table, by name; a name that is in none of them is a mistake. */
 export function pick<T extends { name: string }>(what: string, all: readonly T[], wanted: readonly string[]): T[] {
   const unknown = wanted.find((name) => !all.some((one) => one.name === name));

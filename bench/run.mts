@@ -4,10 +4,13 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { cpus, release, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { run } from '../src/exec/run.js';
-import { type BenchOptions, readCommand, USAGE, type BenchCommand } from './options.js';
+import { type BenchOptions, choose, readCommand, USAGE, type BenchCommand } from './options.js';
 import { type Report, renderReport } from './report.js';
 
-type Bench = (options: BenchOptions) => Promise<Report | Report[]>;
+interface Module {
+  bench(options: BenchOptions): Promise<Report | Report[]>;
+  NAMES?: readonly string[];
+}
 
 async function machine(): Promise<Record<string, string | number>> {
   const { stdout } = await run('findmnt', ['--noheadings', '--output', 'FSTYPE,SOURCE', '--target', '/var/tmp']);
@@ -34,16 +37,24 @@ function commandOf(known: readonly string[]): BenchCommand {
 const files = await readdir(import.meta.dirname);
 const known = files.filter((file) => file.endsWith('.bench.ts')).map((file) => file.replace('.bench.ts', ''));
 const { names, options } = commandOf(known);
+const modules = new Map<string, Module>();
+for (const name of names) modules.set(name, (await import(`./${name}.bench.ts`)) as Module);
 const where = await machine();
 const results: Record<string, Report[]> = {};
 
-process.stdout.write(`${Object.values(where).join(', ')}; ${options.rounds} rounds of ${options.seconds} s\n\n`);
-for (const name of names) {
-  const { bench } = (await import(`./${name}.bench.ts`)) as { bench: Bench };
-  const reports = [await bench(options)].flat();
-  results[name] = reports;
-  process.stdout.write(`${reports.map(renderReport).join('\n')}\n`);
-  await mkdir(dirname(options.json), { recursive: true });
-  await writeFile(options.json, `${JSON.stringify({ machine: where, options, results }, null, 1)}\n`);
+try {
+  const parts = names.map((name) => ({ bench: name, names: modules.get(name)?.NAMES ?? [] }));
+  const chosen = choose(parts, options.only);
+  process.stdout.write(`${Object.values(where).join(', ')}; ${options.rounds} rounds of ${options.seconds} s\n\n`);
+  for (const { bench: name, only } of chosen) {
+    const reports = [await modules.get(name)?.bench({ ...options, only })].flat().filter((report) => report !== undefined);
+    results[name] = reports;
+    process.stdout.write(`${reports.map(renderReport).join('\n')}\n`);
+    await mkdir(dirname(options.json), { recursive: true });
+    await writeFile(options.json, `${JSON.stringify({ machine: where, options, results }, null, 1)}\n`);
+  }
+  process.stderr.write(`bench: figures are in ${options.json}\n`);
+} catch (error) {
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
 }
-process.stderr.write(`bench: figures are in ${options.json}\n`);

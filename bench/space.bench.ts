@@ -42,6 +42,8 @@ interface Outcome {
   changedFiles: number;
 }
 
+export const NAMES = OURS.map(({ name }) => name);
+
 export async function bench(options: BenchOptions): Promise<Report[]> {
   const outcomes = await withWorkshop(async ({ folder, runDir }) => {
     const all: Outcome[] = [];
