@@ -18,18 +18,10 @@
 #include "chain/chain.h"
 #include "image/image.h"
 #include "store/store.h"
+#include "tools/sample_disk.h"
 
 #define MIB (1024ull * 1024)
 #define GIB (1024ull * MIB)
-#define SECTOR 512u
-
-/* One disk: a byte for each of its sectors, as far as it is looked at. */
-struct disk {
-	char snapshot[128]; /* "" = the top */
-	uint64_t size;
-	uint8_t *sector;
-	uint64_t n;
-};
 
 struct sample {
 	const char *name;
@@ -61,17 +53,6 @@ static struct disk *top(struct sample *s)
 }
 
 /* ---- doing things to the image and the model ---- */
-
-static void reserve(struct disk *d, uint64_t sectors)
-{
-	if (sectors <= d->n)
-		return;
-	d->sector = realloc(d->sector, sectors);
-	if (!d->sector)
-		abort();
-	memset(d->sector + d->n, 0, sectors - d->n);
-	d->n = sectors;
-}
 
 static void note(struct sample *s, uint64_t off, uint64_t len, uint8_t byte)
 {
@@ -377,6 +358,57 @@ static void checksums(struct sample *s, const char *dir)
 		fine(s, -EINVAL);
 }
 
+/* The first snapshot is what the disk goes back to, and is deleted then. */
+static void back_to_first(struct sample *s)
+{
+	struct disk *first = &s->disk[0];
+
+	close_image(s);
+	if (s->failed || !fine(s, pl_image_open(&s->img, s->dir, PL_IMAGE_WRITE,
+						s->name, &s->err)))
+		return;
+	if (fine(s, pl_image_switch(s->img, first->snapshot, &s->err)))
+		fine(s, pl_image_delete(s->img, first->snapshot, NULL, NULL,
+					&s->err));
+	close_image(s);
+	if (s->failed)
+		return;
+	free(top(s)->sector);
+	*top(s) = *first;
+	top(s)->snapshot[0] = '\0';
+	s->n_disks--;
+	memmove(first, first + 1, s->n_disks * sizeof(*first));
+	open_image(s);
+}
+
+/*
+ * Discards that keep their space, and a layer that no snapshot shows, with
+ * holes where its two branches have something else (FMT-087).
+ */
+static void branches(struct sample *s, const char *dir)
+{
+	struct pl_reclaim_result res = { 0 };
+
+	if (!create(s, dir, 4 * MIB, 4096) ||
+	    !fine(s, pl_image_set_discard(s->img, s->ch, PL_DISCARD_CLUSTER,
+					  &s->err)))
+		return;
+	put(s, 0, 600 * 1024, 'a');
+	zero(s, 130 * 4096, 8 * 4096);
+	snapshot(s, "trunk");
+	put(s, 0, 50 * 4096, 'b');
+	snapshot(s, "branch");
+	back_to_first(s);
+	put(s, 20 * 4096, 60 * 4096, 'c');
+	zero(s, 3 * 4096, 2 * 4096);
+	if (!s->failed)
+		fine(s, pl_image_reclaim_hidden(s->img, s->ch, &res, NULL,
+						&s->err));
+	if (!s->failed && !res.punched_bytes)
+		fine(s, -EINVAL);
+	close_image(s);
+}
+
 /* A directory that has moved to host clusters, far-away map pages. */
 static void large(struct sample *s, const char *dir)
 {
@@ -397,26 +429,6 @@ static void large(struct sample *s, const char *dir)
 }
 
 /* ---- what the disks hold, as JSON ---- */
-
-static json_t *runs_of(const struct disk *d)
-{
-	json_t *runs = json_array();
-	uint64_t i = 0, start;
-
-	while (i < d->n) {
-		start = i;
-		while (i < d->n && d->sector[i] == d->sector[start])
-			i++;
-		if (d->sector[start])
-			json_array_append_new(
-				runs,
-				json_pack("[I,I,i]",
-					  (json_int_t)(start * SECTOR),
-					  (json_int_t)((i - start) * SECTOR),
-					  (int)d->sector[start]));
-	}
-	return runs;
-}
 
 static void describe(struct sample *s)
 {
@@ -450,7 +462,7 @@ static const struct {
 	{ "clean-64k", clean_64k }, { "unclean", unclean },
 	{ "torn", torn },	    { "wrapped", wrapped },
 	{ "snapshots", snapshots }, { "checksums", checksums },
-	{ "large", large },
+	{ "branches", branches },   { "large", large },
 };
 
 int main(int argc, char **argv)

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
-import { copyFile, mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, link, mkdir, open, readFile, truncate, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -97,6 +97,34 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4'))('packing files in use', (
       await ended;
     }
     expect({ knob: await readFile(knob, 'utf8'), content: fingerprints(files) }).toEqual(before);
+  });
+
+  it('keeps extended attributes, lists of rights, hard links and holes', async () => {
+    const some = files.slice(0, 60);
+    for (const [n, file] of some.entries()) {
+      await run('setfattr', ['-n', 'user.note', '-v', `note ${n} ${'x'.repeat(n * 40)}`, file]);
+      await run('setfacl', ['-m', `u:${1000 + n}:r--,g:${2000 + n}:-w-`, file]);
+      await link(file, `${file}.link`);
+    }
+    // Data, a hole, data: as much again between small files all over the disk.
+    const sparse = some.map((file) => `${file}.sparse`);
+    for (const file of sparse) {
+      await writeFile(file, Buffer.alloc(12_000, 7));
+      await truncate(file, MIB);
+      await run('dd', ['if=/dev/urandom', `of=${file}`, 'bs=4k', 'seek=200', 'count=3', 'conv=notrunc', 'status=none']);
+    }
+    await run('sync', ['-f', mountPoint]);
+    const all = [...files, ...some.map((file) => `${file}.link`), ...sparse];
+    const attributes = async (): Promise<string> =>
+      (await run('getfattr', ['-d', '-m', '-', '--absolute-names', ...some])).stdout +
+      (await run('getfacl', ['-n', '--absolute-names', ...some])).stdout +
+      (await run('stat', ['-c', '%n %h %s', ...all])).stdout;
+    const before = { attributes: await attributes(), content: fingerprints(all) };
+    const { movedBytes } = await packFileSystem(mountPoint, { unitBytes: 4 * MIB });
+    expect(movedBytes).toBeGreaterThan(MIB);
+    expect({ attributes: await attributes(), content: fingerprints(all) }).toEqual(before);
+    // Three blocks before the hole and three behind it, and the file's own.
+    for (const file of sparse) expect(statSync(file).blocks).toBeLessThanOrEqual(((3 + 3 + 2) * 4096) / 512);
   });
 
   it('stops when it is told to, and keeps what it has packed', async () => {

@@ -6,7 +6,18 @@ import { join } from 'node:path';
 import { nativeFile } from '../../src/native/binding.js';
 import { run } from '../../src/exec/run.js';
 
-export const SAMPLES = ['clean-4k', 'clean-16k', 'clean-64k', 'unclean', 'torn', 'wrapped', 'snapshots', 'checksums', 'large'] as const;
+export const SAMPLES = [
+  'clean-4k',
+  'clean-16k',
+  'clean-64k',
+  'unclean',
+  'torn',
+  'wrapped',
+  'snapshots',
+  'checksums',
+  'branches',
+  'large',
+] as const;
 
 /** [offset, length, byte]; everything else is zeros. */
 type Run = [number, number, number];
