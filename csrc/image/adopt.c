@@ -87,6 +87,109 @@ int pl_image_adopt(struct pl_image *img, const struct pl_image_layer *layers,
 	return rc;
 }
 
+/* ---- the top of a clone ---- */
+
+/* Closed in order, whatever its last user did. */
+static int settle_top(struct pl_image *img, struct pl_err *err)
+{
+	struct pl_chain *ch;
+	int rc = pl_image_open_chain(img, NULL, false, NULL, &ch, err);
+
+	return rc < 0 ? rc : pl_chain_close(ch, err);
+}
+
+static int check_same_base(struct pl_image *img, const struct pl_image *clone,
+			   struct pl_err *err)
+{
+	const struct pl_image_desc *d = &img->desc, *c = &clone->desc;
+	bool empty = false;
+	int rc = pl_image_top_is_empty(img, &empty, err);
+
+	if (rc < 0)
+		return rc;
+	if (!empty || strcmp(descriptor_layer(d, d->top)->parent,
+			     descriptor_layer(c, c->top)->parent) != 0)
+		return pl_err_set(err, PL_E_BUSY, EBUSY,
+				  "%s was changed while %s was at work",
+				  img->dir->path, clone->dir->path);
+	return 0;
+}
+
+/* It has one name at any time that counts (FMT-086). */
+static int move_file(struct pl_image *img, struct pl_image *clone,
+		     struct pl_err *err)
+{
+	char name[LAYER_NAME_MAX];
+	int rc = -EOPNOTSUPP;
+
+	layer_file_name(name, clone->desc.top);
+	if (img->dir->ops->link)
+		rc = img->dir->ops->link(img->dir, clone->dir, name);
+	if (rc == 0)
+		rc = img->dir->ops->sync(img->dir, LAYERS);
+	if (rc == 0)
+		rc = clone->dir->ops->unlink(clone->dir, name);
+	return rc < 0 ? pl_err_sys(err, rc, "%s/%s", img->dir->path, name) : 0;
+}
+
+static int commit_top(struct pl_image *img, const struct pl_image_layer *top,
+		      struct pl_err *err)
+{
+	char old[PL_ID_LEN + 1];
+	struct pl_image_desc next;
+	int rc = descriptor_copy(&img->desc, &next);
+
+	memcpy(old, img->desc.top, sizeof(old));
+	if (rc == 0) {
+		descriptor_drop_layer(&next, old);
+		rc = descriptor_add_layer(&next, top);
+		memcpy(next.top, top->id, sizeof(top->id));
+		next.size = top->size;
+		if (rc < 0)
+			descriptor_free(&next);
+	}
+	if (rc < 0)
+		return pl_err_sys(err, rc, "%s", img->dir->path);
+	rc = descriptor_commit(img, &next, err);
+	if (rc == 0)
+		layer_file_unlink(img, old);
+	return rc;
+}
+
+static int adopt_top(struct pl_image *img, struct pl_image *clone,
+		     struct pl_err *err)
+{
+	struct pl_image_layer top;
+	int rc = check_same_base(img, clone, err);
+
+	if (rc == 0)
+		rc = settle_top(clone, err);
+	if (rc < 0)
+		return rc;
+	top = *descriptor_layer(&clone->desc, clone->desc.top);
+	rc = move_file(img, clone, err);
+	if (rc == 0)
+		rc = commit_top(img, &top, err);
+	/* Of a failure the next open for writing collects it. */
+	return rc;
+}
+
+int pl_image_adopt_top(struct pl_image *img, struct pl_dir *from,
+		       struct pl_err *err)
+{
+	struct pl_image *clone;
+	int rc = need_writable(img, err);
+
+	if (rc == 0)
+		rc = pl_image_open(&clone, from, PL_IMAGE_WRITE, "ploop resize",
+				   err);
+	if (rc < 0)
+		return rc;
+	rc = adopt_top(img, clone, err);
+	pl_image_close(clone);
+	return rc;
+}
+
 int pl_image_top_is_empty(struct pl_image *img, bool *ret, struct pl_err *err)
 {
 	struct pl_layer_usage usage;

@@ -27,6 +27,15 @@ int pl_image_adopt(struct pl_image *img, const struct pl_image_layer *layers,
 		   const struct pl_image_snapshot *snapshots, unsigned n,
 		   struct pl_err *err);
 
+/*
+ * The top of `from`, a clone made of the layer that the image's top lies on,
+ * becomes the image's top, as large as it is; `from` is no image afterwards.
+ * BUSY when the image was written to since. One commit; before it nothing has
+ * changed.
+ */
+int pl_image_adopt_top(struct pl_image *img, struct pl_dir *from,
+		       struct pl_err *err);
+
 /* Has anything been written to the top since it is there? */
 int pl_image_top_is_empty(struct pl_image *img, bool *ret, struct pl_err *err);
 

@@ -33,6 +33,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
 	exports["newId"] = Napi::Function::New<new_id>(env);
 	exports["switchTo"] = Napi::Function::New<switch_to>(env);
 	exports["deleteSnapshot"] = Napi::Function::New<delete_snapshot>(env);
+	exports["adoptTop"] = Napi::Function::New<adopt_top>(env);
 	exports["resize"] = Napi::Function::New<resize>(env);
 	exports["shrink"] = Napi::Function::New<shrink>(env);
 	exports["setDiscard"] = Napi::Function::New<set_discard>(env);

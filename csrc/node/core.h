@@ -18,6 +18,7 @@ extern "C" {
 #include "base/err.h"
 #include "chain/chain.h"
 #include "image/diff.h"
+#include "image/adopt.h"
 #include "image/image.h"
 #include "store/store.h"
 }

@@ -106,6 +106,25 @@ Napi::Value clone(const Napi::CallbackInfo &info)
 	});
 }
 
+/* (dir, clone) */
+Napi::Value adopt_top(const Napi::CallbackInfo &info)
+{
+	return start(info.Env(), [path = text_or_empty(info[0]),
+				  from = text_or_empty(info[1])](pl_err *err) {
+		pl_dir *raw = nullptr;
+		int rc = pl_dir_open(&raw, from.c_str(), 0, nullptr, err);
+		Dir clone(raw);
+
+		return rc < 0 ? rc :
+				with_image(path, "ploop resize", err,
+					   [&](pl_image *img) {
+						   return pl_image_adopt_top(
+							   img, clone.get(),
+							   err);
+					   });
+	});
+}
+
 /* (dir) -> id */
 Napi::Value new_id(const Napi::CallbackInfo &info)
 {

@@ -12,6 +12,7 @@ namespace ploop
 Napi::Value create(const Napi::CallbackInfo &info);
 Napi::Value snapshot(const Napi::CallbackInfo &info);
 Napi::Value clone(const Napi::CallbackInfo &info);
+Napi::Value adopt_top(const Napi::CallbackInfo &info);
 Napi::Value new_id(const Napi::CallbackInfo &info);
 Napi::Value switch_to(const Napi::CallbackInfo &info);
 Napi::Value delete_snapshot(const Napi::CallbackInfo &info);

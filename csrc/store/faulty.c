@@ -150,6 +150,18 @@ static int faulty_rename(struct pl_dir *dir, const char *from, const char *to)
 		       f->inner->ops->rename(f->inner, from, to);
 }
 
+static int faulty_link(struct pl_dir *dir, struct pl_dir *from,
+		       const char *name)
+{
+	struct pl_faults *f = faults_of(dir);
+
+	if (!f->inner->ops->link)
+		return -EOPNOTSUPP;
+	return fires(f, "link", false) ? error_of(f) :
+					 f->inner->ops->link(f->inner, from,
+							     name);
+}
+
 static int faulty_unlink(struct pl_dir *dir, const char *name)
 {
 	return faults_of(dir)->inner->ops->unlink(faults_of(dir)->inner, name);
@@ -202,6 +214,7 @@ static const struct pl_dir_ops faulty_dir_ops = {
 	.open = faulty_open,
 	.rename = faulty_rename,
 	.unlink = faulty_unlink,
+	.link = faulty_link,
 	.mkdir = faulty_mkdir,
 	.sync = faulty_sync,
 	.list = faulty_list,

@@ -66,6 +66,7 @@ export interface Binding {
     stop: StopFlag,
     rate: number,
   ): Promise<void>;
+  adoptTop(dir: string, clone: string): Promise<void>;
   resize(dir: string, size: number): Promise<void>;
   shrink(dir: string, size: number): Promise<void>;
   setDiscard(dir: string, discard: string): Promise<void>;

@@ -91,6 +91,8 @@ export interface Native {
   switchTo(dir: string, snapshot: string, options?: { keepAs?: string; description?: string }): Promise<string | null>;
   /** `rate`: bytes a second at most; 0 = no limit. */
   deleteSnapshot(dir: string, snapshot: string, options?: LongWork & { rate?: number }): Promise<void>;
+  /** What a clone of the image's newest snapshot has become. BUSY when the image was written to since. */
+  adoptTop(dir: string, clone: string): Promise<void>;
   /** `shrink`: to a smaller size, whatever is beyond. */
   resize(dir: string, size: number, options?: { shrink?: boolean }): Promise<void>;
   setDiscard(dir: string, discard: DiscardPolicy): Promise<void>;
@@ -201,6 +203,10 @@ export const native: Native = {
     const rate = checkInteger('deleteSnapshot: rate', given);
     checkLongWork('deleteSnapshot', work);
     await stoppable(work, (report, stop) => binding().deleteSnapshot(dir, snapshot, report, stop, rate));
+  },
+
+  async adoptTop(dir, clone) {
+    await translated(binding().adoptTop(checkPath('adoptTop: dir', dir), checkPath('adoptTop: clone', clone)));
   },
 
   async resize(dir, size, options = {}) {

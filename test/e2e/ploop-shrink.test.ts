@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // ploop resize to a smaller size on real images.
-import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -75,7 +75,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs'))('an image gets sma
       shrunk: 'ext4',
       mountPoint: null,
     });
-    expect((await readDescriptor(image)).size).toBe(SMALL);
+    expect(await readDescriptor(image)).toMatchObject({ size: SMALL, snapshots: [] });
     expect((await imageFileSystem(image))?.usage.totalBytes).toBeLessThan(SMALL);
     expect(await hostBytes()).toBeLessThan(SMALL);
     await soundWith(kept);
@@ -143,6 +143,26 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs'))('an image gets sma
     const tail = await reader.read(100 * MIB, 8192);
     await reader.close();
     expect(tail).toEqual(Buffer.concat([Buffer.alloc(4096, 'x'), Buffer.alloc(4096)]));
+  });
+
+  it('not at all when resize2fs dies in the middle', async () => {
+    const kept = await fill();
+    const bin = scratch.path('bin');
+    await mkdir(bin);
+    // The real one, ended as by a power failure while it moves blocks.
+    const script = '#!/bin/sh\n[ "$1" = -P ] && exec /sbin/resize2fs "$@"\n/sbin/resize2fs "$@" &\nsleep 0.1\nkill -9 $!\nexit 1\n';
+    await writeFile(join(bin, 'resize2fs'), script, { mode: 0o755 });
+    const path = process.env['PATH'];
+    process.env['PATH'] = `${bin}:${path ?? ''}`;
+    const outcome = await resizeImage(image, { sizeBytes: 64 * MIB }).then(
+      () => null,
+      (error: unknown) => error,
+    );
+    process.env['PATH'] = path;
+    expect(outcome).toMatchObject({ code: 'TOOL_FAILED' });
+    expect(await readDescriptor(image)).toMatchObject({ size: LARGE, snapshots: [] });
+    expect(await readdir(image)).not.toContain('aside');
+    await soundWith(kept);
   });
 
   it.each(['check', 'file system', 'disk'])('after it was killed at the step "%s", when the same command runs again', async (step) => {

@@ -6,7 +6,7 @@ import { resizeImage, type ResizedImage } from '../../filesystem/image/resize.js
 import type { ShrinkStep } from '../../filesystem/shrink.js';
 import { formatSize, parseSize } from '../../units.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
-import { IMAGE_ARGUMENT, runDirOption, word } from './image-argument.js';
+import { IMAGE_ARGUMENT, runDirOption, withProgress, word } from './image-argument.js';
 
 export const resizeCommand: Command = {
   name: 'resize',
@@ -37,13 +37,16 @@ const STEPS: Readonly<Record<ShrinkStep, string>> = {
 
 async function resize(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<void> {
   const dir = word(args, 'dir');
-  const done = await resizeImage(dir, {
-    sizeBytes: options['size'] as number,
-    cut: options['cut'] === true,
-    onStep: (step) => ctx.note(STEPS[step]),
-    signal: ctx.signal,
-    ...runDirOption(ctx),
-  });
+  const done = await withProgress(ctx, 'merging', (onProgress) =>
+    resizeImage(dir, {
+      sizeBytes: options['size'] as number,
+      cut: options['cut'] === true,
+      onStep: (step) => ctx.note(STEPS[step]),
+      onProgress,
+      signal: ctx.signal,
+      ...runDirOption(ctx),
+    }),
+  );
   ctx.result({ directory: resolve(dir), ...done }, render(dir, done));
 }
 

@@ -26,6 +26,8 @@ export interface ResizeImageOptions extends RunDirectoryOption {
   /** When it gets smaller and holds no file system that ploop knows: lose what is beyond the new end. */
   cut?: boolean | undefined;
   onStep?: ((step: ShrinkStep) => void) | undefined;
+  /** Of what moves when it gets smaller. */
+  onProgress?: ((done: number, total: number) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 

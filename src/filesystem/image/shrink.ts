@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shrinking a detached image: first its file system, then the disk. The disk is cut only behind a file system that fits, so
-// an interruption anywhere loses nothing, and the same command does what is missing.
+// Shrinking a detached image: first its file system, on the side (aside.ts), then the disk, which is cut only behind a file
+// system that fits. So an interruption anywhere loses nothing, and the same command does what is missing.
 import { resolve } from 'node:path';
 
 import { attachedError, mapExtents, whileDetached } from '../../attach/operations.js';
@@ -12,6 +12,7 @@ import { formatSize } from '../../units.js';
 import { shrinkExt4, type ShrinkStep } from '../shrink.js';
 import type { Superblock } from '../superblock.js';
 import { readSuperblock } from '../usage.js';
+import { workAside } from './aside.js';
 import { withAttached } from './temporary.js';
 
 export interface ShrinkImageOptions extends RunDirectoryOption {
@@ -20,6 +21,8 @@ export interface ShrinkImageOptions extends RunDirectoryOption {
   /** An image without a file system that ploop knows: lose what is beyond the new end. */
   cut?: boolean | undefined;
   onStep?: ((step: ShrinkStep) => void) | undefined;
+  /** Of merging what resize2fs wrote. */
+  onProgress?: ((done: number, total: number) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -28,24 +31,25 @@ export async function shrinkImage(dir: string, options: ShrinkImageOptions): Pro
   const { sizeBytes, runDir, onStep, signal } = options;
   const attachment = await findAttachment(dir, options);
   if (attachment !== null) throw await attachedError(dir, attachment, 'shrinking');
-  const type = await withAttached(dir, ({ device }) => shrinkContent(dir, device, options), { runDir, signal });
-  if (type === null && options.cut !== true) await checkEmptyTail(dir, options);
+  const content = await withAttached(dir, ({ device }) => readSuperblock(device), { runDir, signal, readOnly: true });
+  if (content?.type === 'xfs') throw xfsError(dir, content, sizeBytes);
+  if (content === undefined && options.cut !== true) await checkEmptyTail(dir, options);
+  // Also when it seems to fit: the journal may hold another size.
+  if (content !== undefined) await shrinkContent(dir, options);
   if (signal?.aborted === true) throw new PloopError('INTERRUPTED', `interrupted before ${dir} was shrunk`);
   onStep?.('disk');
   await whileDetached(dir, () => native.resize(dir, sizeBytes, { shrink: true }), { runDir, doing: 'shrinking' });
-  return type;
+  return content === undefined ? null : 'ext4';
 }
 
-async function shrinkContent(dir: string, device: string, options: ShrinkImageOptions): Promise<'ext4' | null> {
-  const superblock = await readSuperblock(device);
-  if (superblock === undefined) return null;
-  if (superblock.type === 'xfs') throw xfsError(dir, superblock, options.sizeBytes);
-  if (superblock.totalBytes > options.sizeBytes) {
-    await shrinkExt4(device, options).catch((error: unknown) => {
+/** A resize2fs that does not come to its end leaves nothing behind. */
+async function shrinkContent(dir: string, options: ShrinkImageOptions): Promise<void> {
+  const { runDir, signal, onProgress } = options;
+  await workAside(dir, (device) => shrinkExt4(device, options), { runDir, signal, onProgress, doing: 'shrinking' }).catch(
+    (error: unknown) => {
       throw tooSmall(dir, error);
-    });
-  }
-  return 'ext4';
+    },
+  );
 }
 
 function xfsError(dir: string, superblock: Superblock, sizeBytes: number): PloopError {

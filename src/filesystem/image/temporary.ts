@@ -60,6 +60,14 @@ export async function withAttached<T>(
   }
 }
 
+/** Keeps other commands off the image for the time of the work, as withAttached does. BUSY while another one does so. */
+export async function withClaim<T>(dir: string, work: () => Promise<T>, options: RunDirectoryOption = {}): Promise<T> {
+  const { id } = await readDescriptor(dir);
+  await clearAbandoned(dir, options);
+  if (!(await placeMarker(id, options))) throw await busy(dir, id, options);
+  return work().finally(() => releaseMarker(id, { ...options, clean: true }));
+}
+
 /** Mounts a device where only root sees it, does the work on the mount point, unmounts. */
 export async function withMountedDevice<T>(
   device: string,
