@@ -141,14 +141,35 @@ static bool look_at(const struct nlmsghdr *head, uint16_t wanted, uint32_t *ret,
 	return true;
 }
 
+/* The messages of one packet; true when one of them ends the exchange. */
+static bool look_through(const union answer *answer, size_t len,
+			 uint32_t sequence, uint16_t wanted, uint32_t *ret,
+			 int *rc)
+{
+	const struct nlmsghdr *head;
+
+	for (size_t at = 0; len - at >= sizeof(*head);
+	     at += PADDED(head->nlmsg_len)) {
+		head = (const void *)(answer->bytes + at);
+		if (head->nlmsg_len < sizeof(*head) ||
+		    head->nlmsg_len > len - at)
+			return false;
+		/* Else one that came too late. */
+		if (head->nlmsg_seq == sequence &&
+		    look_at(head, wanted, ret, rc))
+			return true;
+		if (PADDED(head->nlmsg_len) > len - at)
+			return false;
+	}
+	return false;
+}
+
 /* Sends, and waits until it was carried out; an attribute of the answer in
  * *ret, when ret is not NULL. */
 static int ask(int link, struct message *m, uint16_t wanted, uint32_t *ret)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	union answer answer;
-	struct nlmsghdr *head;
-	unsigned left;
 	ssize_t n;
 	int rc;
 
@@ -161,13 +182,11 @@ static int ask(int link, struct message *m, uint16_t wanted, uint32_t *ret)
 			continue;
 		if (n < 0)
 			return errno == EAGAIN ? -ETIMEDOUT : -errno;
-		left = (unsigned)n;
-		for (head = &answer.head; NLMSG_OK(head, left);
-		     head = NLMSG_NEXT(head, left))
-			/* Else one that came too late. */
-			if (head->nlmsg_seq == m->head.nlmsg_seq &&
-			    look_at(head, wanted, ret, &rc))
-				return rc;
+		if (n == 0)
+			return -ECONNRESET;
+		if (look_through(&answer, (size_t)n, m->head.nlmsg_seq, wanted,
+				 ret, &rc))
+			return rc;
 	}
 }
 
