@@ -16,7 +16,7 @@ const COMMITS = 200;
 const SMALL_FILES = 4000;
 
 const NO_PEER =
-  'qcow2 is not in this table: with more than one request at a time qemu-storage-daemon 7.2 mixes up their data, and the ext4 cannot be mounted.';
+  'qcow2 is not in this table: with more than one request at a time qemu-storage-daemon (7.2 and 10.0) mixes up their data, and the ext4 cannot be mounted.';
 
 interface Step {
   name: string;
