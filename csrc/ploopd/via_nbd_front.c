@@ -9,6 +9,9 @@
  *   serving --pl_nbd_front_stop--> leaving --all answered--> (clean)
  *   serving --the kernel says goodbye--> (the device is gone)
  *   serving --the connection ends--> (the worker dies; the keeper renews it)
+ *
+ * The last one is rare: the kernel's receiver of a connection that was replaced
+ * may wake up late and declare the new one dead (it knows only the place).
  */
 #include <errno.h>
 #include <fcntl.h>
