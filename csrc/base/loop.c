@@ -27,7 +27,10 @@ struct pl_loop {
 	uint64_t turns;
 };
 
-/* On what is open already: nothing opens, connects, renames or removes. */
+/*
+ * On what is open already: nothing opens, connects or removes. Renaming, which
+ * the worker may do by system call as well, waits for the host's journal.
+ */
 static const uint8_t operations[] = {
 	IORING_OP_NOP,	     IORING_OP_READ,	       IORING_OP_WRITE,
 	IORING_OP_READV,     IORING_OP_WRITEV,	       IORING_OP_FSYNC,
@@ -35,6 +38,7 @@ static const uint8_t operations[] = {
 	IORING_OP_TIMEOUT,   IORING_OP_TIMEOUT_REMOVE, IORING_OP_LINK_TIMEOUT,
 	IORING_OP_ACCEPT,    IORING_OP_RECV,	       IORING_OP_SEND,
 	IORING_OP_RECVMSG,   IORING_OP_SENDMSG,	       IORING_OP_ASYNC_CANCEL,
+	IORING_OP_RENAMEAT,
 };
 #define OPERATIONS (sizeof(operations) / sizeof(operations[0]))
 

@@ -102,11 +102,23 @@ int pl_chain_close(struct pl_chain *ch, struct pl_err *err)
 {
 	int rc;
 
+	int rc2;
+
 	if (!ch)
 		return 0;
-	rc = pl_layer_close(pl_chain_top(ch), err);
-	for (unsigned i = 0; i + 1 < ch->n; i++)
-		pl_layer_abandon(ch->layers[i]);
+	rc = pl_chain_settle(ch);
+	if (rc < 0)
+		pl_err_sys(err, rc, "a snapshot can't be made durable");
+	/* One that was the top until a snapshot comes before the top. */
+	for (unsigned i = 0; i < ch->n; i++) {
+		rc2 = 0;
+		if (i + 1 == ch->n || pl_layer_writable(ch->layers[i]))
+			rc2 = pl_layer_close(ch->layers[i],
+					     rc < 0 ? NULL : err);
+		else
+			pl_layer_abandon(ch->layers[i]);
+		rc = rc < 0 ? rc : rc2;
+	}
 	free_parts(ch);
 	return rc;
 }
@@ -146,6 +158,7 @@ int pl_chain_push(struct pl_chain *ch, struct pl_layer *top, struct pl_err *err)
 		return rc;
 	lower_forget(ch);
 	ch->n++;
+	ch->pushed++;
 	rc = adopt_top(ch);
 	if (rc < 0) {
 		ch->n--;
@@ -164,9 +177,32 @@ void pl_chain_forget(struct pl_chain *ch)
 	lower_forget(ch);
 }
 
+void pl_chain_set_settle(struct pl_chain *ch, pl_chain_settle_fn *fn, void *arg)
+{
+	ch->settle = fn;
+	ch->settle_arg = arg;
+}
+
+int pl_chain_settle(struct pl_chain *ch)
+{
+	int rc = 0;
+
+	if (!ch->settle)
+		return 0;
+	pl_comutex_lock(&ch->settle_lock);
+	if (ch->settle)
+		rc = ch->settle(ch->settle_arg);
+	if (rc == 0)
+		ch->settle = NULL;
+	pl_comutex_unlock(&ch->settle_lock);
+	return rc;
+}
+
 int pl_chain_flush(struct pl_chain *ch)
 {
-	return pl_layer_flush(pl_chain_top(ch));
+	int rc = pl_chain_settle(ch);
+
+	return rc < 0 ? rc : pl_layer_flush(pl_chain_top(ch));
 }
 
 uint64_t pl_chain_size(const struct pl_chain *ch)

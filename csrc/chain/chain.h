@@ -29,7 +29,10 @@ struct pl_chain;
 int pl_chain_new(struct pl_chain **ret, struct pl_layer **layers, unsigned n,
 		 struct pl_err *err);
 
-/* Closes all layers, the top in order (see pl_layer_close). Accepts NULL. */
+/*
+ * Closes all layers, those open for writing in order (see pl_layer_close), and
+ * settles what is to be. Accepts NULL.
+ */
 int pl_chain_close(struct pl_chain *ch, struct pl_err *err);
 /* As a crash would. */
 void pl_chain_abandon(struct pl_chain *ch);
@@ -56,6 +59,16 @@ int pl_chain_discard(struct pl_chain *ch, uint64_t len, uint64_t off);
 int pl_chain_flush(struct pl_chain *ch);
 
 /*
+ * What has to be durable besides the top before a flush may succeed: fn is
+ * called (and may suspend) by the next flush, again after a failure, until it
+ * returned 0. pl_chain_settle(): now.
+ */
+typedef int pl_chain_settle_fn(void *arg);
+void pl_chain_set_settle(struct pl_chain *ch, pl_chain_settle_fn *fn,
+			 void *arg);
+int pl_chain_settle(struct pl_chain *ch);
+
+/*
  * What zero and discard give back to the host. The disk reads the same with
  * each of them; what is kept is used again by writes to the same place.
  */
@@ -67,8 +80,9 @@ enum pl_discard {
 void pl_chain_set_discard(struct pl_chain *ch, enum pl_discard discard);
 
 /*
- * Puts a new, empty top on the chain; the old one must be sealed by now. No
- * request may be in flight.
+ * Puts a new, empty top on the chain (never suspends). No request may be in
+ * flight that reads or changes; flushes may. The old top is the caller's to be
+ * flushed (pl_chain_set_settle) and sealed, beside requests.
  */
 int pl_chain_push(struct pl_chain *ch, struct pl_layer *top,
 		  struct pl_err *err);

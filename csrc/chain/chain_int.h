@@ -67,6 +67,11 @@ struct pl_chain {
 	struct rpage *oldest, *newest;
 	size_t rbytes;
 	struct pl_comutex resolve_lock;
+	uint64_t pushed; /* how many tops were put on it */
+
+	pl_chain_settle_fn *settle; /* NULL = nothing to settle */
+	void *settle_arg;
+	struct pl_comutex settle_lock;
 
 	struct cluster_lock *locks[LOCK_BUCKETS], *spare_locks;
 	struct pl_chain_watch *watch;

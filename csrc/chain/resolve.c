@@ -223,13 +223,20 @@ const struct rcluster *lower_get(struct pl_chain *ch, uint64_t cno)
 
 int lower_load(struct pl_chain *ch, uint64_t cno)
 {
+	uint64_t pushed;
 	int rc = 0;
 
 	if (lower_get(ch, cno))
 		return 0;
 	pl_comutex_lock(&ch->resolve_lock);
-	if (!lower_get(ch, cno))
-		rc = resolve(ch, cno / PL_PAGE_ENTRIES);
+	do {
+		pushed = ch->pushed;
+		if (!lower_get(ch, cno))
+			rc = resolve(ch, cno / PL_PAGE_ENTRIES);
+		/* It may lack the layer that was the top meanwhile. */
+		if (rc == 0 && pushed != ch->pushed)
+			lower_forget_page(ch, cno / PL_PAGE_ENTRIES);
+	} while (rc == 0 && pushed != ch->pushed);
 	pl_comutex_unlock(&ch->resolve_lock);
 	return rc;
 }

@@ -33,7 +33,7 @@ struct pl_engine {
 	struct pl_chain *chain;
 	struct pl_loop *loop;
 	struct pl_req *head, **tail; /* waiting */
-	unsigned inflight;
+	unsigned inflight, flushing; /* flushing: of inflight, only that */
 	bool paused;
 	struct pl_limit limit;
 	bool limited; /* by anything */
@@ -127,15 +127,29 @@ static int look(struct pl_chain *ch, const struct pl_req *req)
 	return pl_chain_extents(ch, start, end - start, look_at, &l);
 }
 
-static int execute(struct pl_chain *ch, const struct pl_req *req)
+/* Holds no switch of layers up: what it covers was written before. */
+static int flush_chain(struct pl_engine *eng)
 {
+	int rc;
+
+	eng->flushing++;
+	pl_waitq_wake_all(&eng->drained);
+	rc = pl_chain_flush(eng->chain);
+	eng->flushing--;
+	return rc;
+}
+
+static int execute(struct pl_engine *eng, const struct pl_req *req)
+{
+	struct pl_chain *ch = eng->chain;
+
 	switch (req->op) {
 	case PL_REQ_READ:
 		return pl_chain_read(ch, req->buf, req->len, req->off);
 	case PL_REQ_WRITE:
 		return pl_chain_write(ch, req->buf, req->len, req->off);
 	case PL_REQ_FLUSH:
-		return pl_chain_flush(ch);
+		return flush_chain(eng);
 	case PL_REQ_DISCARD:
 		return pl_chain_discard(ch, req->len, req->off);
 	case PL_REQ_WRITE_ZEROES:
@@ -252,10 +266,10 @@ static bool changes(enum pl_req_op op)
 
 static int execute_durably(struct pl_engine *eng, const struct pl_req *req)
 {
-	int res = execute(eng->chain, req);
+	int res = execute(eng, req);
 
 	if (res == 0 && req->flags & PL_REQ_FUA && changes(req->op))
-		res = pl_chain_flush(eng->chain);
+		res = flush_chain(eng);
 	return res;
 }
 
@@ -352,16 +366,28 @@ void pl_engine_submit(struct pl_engine *eng, struct pl_req *req)
 	eng->tail = &req->next;
 }
 
-int pl_engine_pause(struct pl_engine *eng)
+static int pause_until(struct pl_engine *eng, const unsigned *left_over)
 {
 	assert(!eng->paused);
 	eng->paused = true;
-	while (eng->inflight && !eng->stats.full)
+	while (eng->inflight > *left_over && !eng->stats.full)
 		pl_waitq_wait(&eng->drained);
-	if (!eng->inflight)
+	if (eng->inflight == *left_over)
 		return 0;
 	pl_engine_resume(eng);
 	return -ENOSPC;
+}
+
+int pl_engine_pause(struct pl_engine *eng)
+{
+	static const unsigned none;
+
+	return pause_until(eng, &none);
+}
+
+int pl_engine_pause_changes(struct pl_engine *eng)
+{
+	return pause_until(eng, &eng->flushing);
 }
 
 void pl_engine_resume(struct pl_engine *eng)

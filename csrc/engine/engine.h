@@ -100,6 +100,11 @@ void pl_engine_stats(const struct pl_engine *eng, struct pl_engine_stats *ret);
  * not paused: they wait for room on the host, for as long as that takes.
  */
 int pl_engine_pause(struct pl_engine *eng);
+/*
+ * The same, but flushes may go on (and writes that are flushed, being done):
+ * for what does not suspend before it resumes, and closes no layer.
+ */
+int pl_engine_pause_changes(struct pl_engine *eng);
 void pl_engine_resume(struct pl_engine *eng);
 
 /*

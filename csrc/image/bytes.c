@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/co.h"
 #include "image/image_int.h"
 #include "maint/maint.h"
 
@@ -46,14 +48,51 @@ static bool is_shared(const struct pl_layer *ly)
 	return pl_store_links(pl_layer_store(ly), &links) < 0 || links > 1;
 }
 
+#define CLAIM_TRIES 100 /* of 20 ms */
+
+/* Others may be reading it as it is; those who come now wait. */
+static void claim_to_seal(struct pl_layer *ly)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+
+	for (unsigned i = 0; i < CLAIM_TRIES && !pl_co_self(); i++) {
+		if (pl_store_lock(pl_layer_store(ly), PL_STORE_EXCLUSIVE) !=
+		    -EBUSY)
+			return;
+		nanosleep(&pause, NULL);
+	}
+}
+
+/*
+ * Seals what was the top until a snapshot whose process ended; with the changes
+ * that it left. The snapshot's commit may not be durable yet, and comes first.
+ */
+static int finish_sealing(struct pl_image *img, const char *id,
+			  struct pl_pending *pending, struct pl_err *err)
+{
+	struct pl_layer *ly;
+	int rc = img->dir->ops->sync(img->dir, "");
+
+	if (rc < 0)
+		return pl_err_sys(err, rc, "%s", img->dir->path);
+	rc = layer_file_open(img, id, PL_LAYER_WRITE | PL_LAYER_MAINTAIN, false,
+			     pending, &ly, err);
+	if (rc < 0)
+		return rc;
+	claim_to_seal(ly);
+	rc = pl_layer_seal(ly, err);
+	pl_layer_abandon(ly);
+	return rc;
+}
+
 /*
  * A layer below the top, read-only. A crash between a snapshot's commit and
  * sealing leaves one unsealed: sealed now, when we may.
  */
 static int open_lower(struct pl_image *img, const char *id, bool may_seal,
-		      struct pl_layer **ret, struct pl_err *err)
+		      struct pl_pending *pending, struct pl_layer **ret,
+		      struct pl_err *err)
 {
-	struct pl_layer *ly;
 	int rc =
 		layer_file_open(img, id, look_only(img), false, NULL, ret, err);
 
@@ -64,12 +103,7 @@ static int open_lower(struct pl_image *img, const char *id, bool may_seal,
 		return rc;
 	pl_layer_abandon(*ret);
 	*ret = NULL; /* callers clean up what they were given */
-	rc = layer_file_open(img, id, PL_LAYER_WRITE | PL_LAYER_MAINTAIN, false,
-			     NULL, &ly, err);
-	if (rc < 0)
-		return rc;
-	rc = pl_layer_seal(ly, err);
-	pl_layer_abandon(ly);
+	rc = finish_sealing(img, id, pending, err);
 	return rc < 0 ? rc : layer_file_open(img, id, 0, false, NULL, ret, err);
 }
 
@@ -96,8 +130,8 @@ static int open_layers(struct pl_image *img, bool read_only,
 	int rc = 0;
 
 	for (unsigned i = 0; i + 1 < n && rc == 0; i++)
-		rc = open_lower(img, ids[i]->id, img->writable, &layers[i],
-				err);
+		rc = open_lower(img, ids[i]->id, img->writable, pending,
+				&layers[i], err);
 	if (rc < 0)
 		return rc;
 	return open_shown(img, ids[n - 1]->id, read_only, pending,
@@ -163,7 +197,12 @@ int pl_image_open_chain(struct pl_image *img, const char *key, bool read_only,
 		rc = need_writable(img, err);
 	if (rc < 0)
 		return rc;
-	img->pending = read_only ? NULL : pending;
+	if (!read_only) {
+		/* Of a chain that is closed by now. */
+		img->sealing = (struct sealing){ .layer = NULL };
+		snapshot_forget_prepared(img);
+		img->pending = pending;
+	}
 	rc = open_chain(img, top, read_only, pending, ret, err);
 	if (rc < 0 || read_only)
 		return rc;

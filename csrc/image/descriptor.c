@@ -423,10 +423,33 @@ static char *encode(const struct pl_image_desc *desc)
 	return text;
 }
 
-static int write_text(struct pl_dir *dir, const char *text, struct pl_err *err)
+int descriptor_prepare(struct pl_dir *dir, const struct pl_image_desc *desc,
+		       struct pl_err *err)
 {
-	int rc = pl_dir_replace(dir, DESCRIPTOR, DESCRIPTOR_NEW, text, err);
+	char *text = encode(desc);
+	int rc;
 
+	if (!text)
+		return pl_err_sys(err, -ENOMEM, DESCRIPTOR);
+	rc = pl_dir_write_new(dir, DESCRIPTOR_NEW, text, err);
+	free(text);
+	return rc;
+}
+
+int descriptor_publish(struct pl_dir *dir, struct pl_err *err)
+{
+	int rc = dir->ops->rename(dir, DESCRIPTOR_NEW, DESCRIPTOR);
+
+	return rc < 0 ? pl_err_sys(err, rc, "%s/" DESCRIPTOR, dir->path) : 0;
+}
+
+int descriptor_store(struct pl_dir *dir, const struct pl_image_desc *desc,
+		     struct pl_err *err)
+{
+	int rc = descriptor_prepare(dir, desc, err);
+
+	if (rc == 0)
+		rc = descriptor_publish(dir, err);
 	if (rc < 0)
 		return rc;
 	rc = dir->ops->sync(dir, "");
@@ -440,24 +463,13 @@ static int write_text(struct pl_dir *dir, const char *text, struct pl_err *err)
 	return 0;
 }
 
-int descriptor_store(struct pl_dir *dir, const struct pl_image_desc *desc,
-		     struct pl_err *err)
-{
-	char *text = encode(desc);
-	int rc;
-
-	if (!text)
-		return pl_err_sys(err, -ENOMEM, DESCRIPTOR);
-	rc = write_text(dir, text, err);
-	free(text);
-	return rc;
-}
-
 int descriptor_commit(struct pl_image *img, struct pl_image_desc *next,
 		      struct pl_err *err)
 {
-	int rc = descriptor_store(img->dir, next, err);
+	int rc;
 
+	snapshot_forget_prepared(img);
+	rc = descriptor_store(img->dir, next, err);
 	if (rc < 0 && rc != -ESTALE) {
 		descriptor_free(next);
 		return rc;

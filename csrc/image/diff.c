@@ -122,7 +122,9 @@ int pl_diff_open(struct pl_diff **ret, struct pl_image *img, const char *from,
 		return pl_err_sys(err, -ENOMEM, "diff");
 	d->img = img;
 	d->live = live;
-	rc = open_state(d, img, to, d->to_id, &d->to, err);
+	rc = live ? snapshot_wait_sealed(img, err) : 0;
+	if (rc == 0)
+		rc = open_state(d, img, to, d->to_id, &d->to, err);
 	if (rc == 0 && from)
 		rc = open_state(d, img, from, d->from_id, &d->from, err);
 	if (rc < 0) {

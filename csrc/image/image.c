@@ -360,8 +360,7 @@ void pl_image_close(struct pl_image *img)
 {
 	if (!img)
 		return;
-	if (img->prepared[0])
-		layer_file_unlink(img, img->prepared);
+	snapshot_forget_prepared(img);
 	if (img->locked)
 		img->dir->ops->unlock(img->dir);
 	descriptor_free(&img->desc);

@@ -119,17 +119,42 @@ int pl_image_open_chain(struct pl_image *img, const char *key, bool read_only,
 /* ---- operations on the tree ---- */
 
 /*
- * Seals the top under a new, empty one. `live` is the open chain of an
- * attached image (engine paused), NULL when detached. ret_id: PL_ID_LEN + 1.
- * -prepare creates and syncs the new layer and may run before the pause.
- * -ESTALE: the snapshot is taken, but its durability is in doubt or the live
- * chain could not follow; a process with a live chain must end, so that another
- * opens what was committed.
+ * Seals the top under a new, empty one. `live` is an open chain that nobody
+ * sends requests to meanwhile, NULL when there is none. ret_id: PL_ID_LEN + 1,
+ * "" = nothing has happened; otherwise the snapshot is taken even when this
+ * fails. -ESTALE: its durability is in doubt; a process with a live chain must
+ * end, so that another opens what was committed.
  */
-int pl_image_snapshot_prepare(struct pl_image *img, struct pl_err *err);
 int pl_image_snapshot(struct pl_image *img, struct pl_chain *live,
 		      const char *name, const char *description, char *ret_id,
 		      struct pl_err *err);
+
+/*
+ * The same in steps, beside the requests of a live chain (snapshot.c):
+ *   prepare  what can be done ahead of time; another change of the image, or
+ *            one for another name, makes it void
+ *   commit   right before the switch; -EBUSY: somebody looks at the top
+ *   switch   while the engine holds changes back: waits for nothing
+ *   undo     after a failure of commit or switch, or instead of a switch.
+ *            -ESTALE: the snapshot may be taken all the same; end the process
+ *   settle   the snapshot is durable; until then flushes wait
+ *   finish   the layer is sealed. Does nothing when there is nothing to finish
+ * What fails behind the switch is tried again by the next flush (settle), the
+ * next snapshot or tidy, closing the chain, and the next open.
+ */
+int pl_image_snapshot_prepare(struct pl_image *img, struct pl_chain *live,
+			      const char *name, const char *description,
+			      struct pl_err *err);
+int pl_image_snapshot_commit(struct pl_image *img, struct pl_chain *live,
+			     struct pl_err *err);
+int pl_image_snapshot_switch(struct pl_image *img, struct pl_chain *live,
+			     char *ret_id, struct pl_err *err);
+int pl_image_snapshot_undo(struct pl_image *img, struct pl_chain *live,
+			   struct pl_err *err);
+int pl_image_snapshot_settle(struct pl_image *img, struct pl_chain *live,
+			     struct pl_err *err);
+int pl_image_snapshot_finish(struct pl_image *img, struct pl_chain *live,
+			     struct pl_err *err);
 
 /* Detached: a new, empty top over the snapshot; the old top is discarded. */
 int pl_image_switch(struct pl_image *img, const char *key, struct pl_err *err);

@@ -3,6 +3,7 @@
 #ifndef PLOOP_IMAGE_IMAGE_INT_H
 #define PLOOP_IMAGE_IMAGE_INT_H
 
+#include "base/co.h"
 #include "chain/chain.h"
 #include "image/image.h"
 #include "store/store.h"
@@ -12,13 +13,30 @@
 #define LAYERS "layers"
 #define LAYER_NAME_MAX 64
 
+/* For the next snapshot; any other change of the descriptor forgets it. */
+struct prepared {
+	char id[PL_ID_LEN + 1]; /* the new top's file, "" = none */
+	struct pl_layer *top;
+	struct pl_image_desc next; /* is in image.json.new */
+	bool described; /* next is valid */
+	bool committed; /* image.json says so, and the chain does not yet */
+};
+
+/* The live chain's top until the last snapshot, until it is sealed. */
+struct sealing {
+	struct pl_layer *layer; /* the chain's; NULL = none */
+	bool durable; /* the descriptor that made it one below the top */
+	bool doubtful; /* that can't be told any more */
+	bool running; /* being settled and sealed now */
+};
+
 struct pl_image {
 	struct pl_dir *dir; /* the caller's */
 	struct pl_image_desc desc;
 	bool writable, locked, cached;
-	/* A new top's file, "" = none, and what it was made for. */
-	char prepared[PL_ID_LEN + 1], prepared_on[PL_ID_LEN + 1];
-	uint64_t prepared_size;
+	struct prepared prepared;
+	struct sealing sealing;
+	struct pl_waitq sealed; /* its work has ended, or failed */
 	struct pl_pending *pending; /* of the live chain */
 };
 
@@ -32,6 +50,10 @@ int descriptor_load(struct pl_dir *dir, struct pl_image_desc *ret,
  */
 int descriptor_store(struct pl_dir *dir, const struct pl_image_desc *desc,
 		     struct pl_err *err);
+/* The two halves of it, without the directory's sync at the end. */
+int descriptor_prepare(struct pl_dir *dir, const struct pl_image_desc *desc,
+		       struct pl_err *err);
+int descriptor_publish(struct pl_dir *dir, struct pl_err *err);
 /* descriptor_tree.c: ids are unique, parents exist, following them ends. */
 int descriptor_check_tree(const struct pl_image_desc *desc, struct pl_err *err);
 void descriptor_free(struct pl_image_desc *desc);
@@ -92,6 +114,11 @@ void image_drop_layer_files(struct pl_image *img);
 /* Removes what a crash left and the descriptor does not name. */
 void collect_leftovers(struct pl_image *img);
 int need_writable(const struct pl_image *img, struct pl_err *err);
+
+/* ---- snapshot.c ---- */
+void snapshot_forget_prepared(struct pl_image *img);
+/* Waits for the layer that is being sealed. BUSY: it can't be at the moment. */
+int snapshot_wait_sealed(struct pl_image *img, struct pl_err *err);
 
 /* ---- bytes.c ---- */
 /*

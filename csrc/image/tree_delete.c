@@ -272,6 +272,8 @@ int pl_image_tidy(struct pl_image *img, const struct pl_image_live *live,
 {
 	int rc = need_writable(img, err);
 
+	if (rc == 0 && live)
+		rc = pl_image_snapshot_finish(img, live->chain, err);
 	if (rc == 0)
 		rc = tree_drop_needless(img, live, work, err);
 	if (rc == 0 && !live)

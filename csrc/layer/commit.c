@@ -68,7 +68,7 @@ static int write_ring(struct pl_layer *ly, const char *buf, uint64_t len)
 static uint32_t put_map_record(struct pl_layer *ly, char *buf, uint64_t mid,
 			       uint32_t *crc)
 {
-	struct pl_pending *p = ly->pending;
+	struct pending *p = ly->pending;
 	uint32_t n = (uint32_t)(mid - p->head->tail);
 	struct pl_record rec = { .lsn = ly->journal_head,
 				 .type = PL_RECORD_MAP,
@@ -363,7 +363,7 @@ static int advance_journal(struct pl_layer *ly, uint64_t lsn, uint32_t crc,
 
 /* ---- flush ---- */
 
-static bool any_ordered(struct pl_pending *p, uint64_t mid)
+static bool any_ordered(struct pending *p, uint64_t mid)
 {
 	for (uint64_t i = p->head->tail; i < mid; i++)
 		if (pending_at(p, i)->flags & PENDING_ORDERED)
@@ -458,6 +458,8 @@ int pl_layer_flush(struct pl_layer *ly)
 	pl_comutex_lock(&ly->flush_lock);
 	if (ly->failed) {
 		rc = -EIO;
+	} else if (!ly->writable) {
+		rc = 0; /* sealed meanwhile, which is more */
 	} else if (ly->flush_done < ticket) {
 		mine = ++ly->flush_started;
 		rc = flush_locked(ly);

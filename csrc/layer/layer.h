@@ -32,12 +32,16 @@ struct pl_layer;
 /*
  * Memory for map changes that are not in the journal yet. Over a memfd it
  * survives the worker; a layer that is opened with what a dead worker left
- * goes on where that one stopped.
+ * goes on where that one stopped. It has room for two layers: a top, and the
+ * one that was the top until a snapshot.
  */
 struct pl_pending;
-#define PL_PENDING_SIZE (4096u + 4096u * 32u) /* bytes of the memfd */
+#define PL_PENDING_SIZE (2u * (4096u + 4096u * 32u)) /* bytes of the memfd */
 
-/* fd: a memfd of PL_PENDING_SIZE (kept by the caller), or -1 = private. */
+/*
+ * fd: a memfd (kept by the caller; one of an earlier program is made larger),
+ * or -1 = private.
+ */
 int pl_pending_new(struct pl_pending **ret, int fd, struct pl_err *err);
 void pl_pending_free(struct pl_pending *p); /* accepts NULL */
 
@@ -73,7 +77,16 @@ int pl_layer_close(struct pl_layer *ly, struct pl_err *err); /* accepts NULL */
 /* Closes without writing anything, as a crash would. For tests and errors. */
 void pl_layer_abandon(struct pl_layer *ly);
 
-/* Flush, checkpoint, state = sealed, no journal; read-only afterwards. */
+/*
+ * Does now what the first change would have to wait for: the header says "not
+ * clean" (suspends). For a top that is about to take over.
+ */
+int pl_layer_begin(struct pl_layer *ly);
+
+/*
+ * Flush, checkpoint, state = sealed, no journal; read-only afterwards. Others
+ * may read meanwhile.
+ */
 int pl_layer_seal(struct pl_layer *ly, struct pl_err *err); /* suspends */
 
 /* Of one open to be maintained: it is to be a top again (suspends). */

@@ -44,26 +44,37 @@ struct pending_head {
 	uint64_t head, tail; /* entries ever added, ever made durable */
 };
 
-struct pl_pending {
+/* One layer's. */
+struct pending {
 	struct pending_head *head;
 	struct pending_entry *ring;
-	bool mapped_fd;
+	bool taken; /* by an open layer */
 };
 
-static inline struct pending_entry *pending_at(struct pl_pending *p,
-					       uint64_t pos)
+#define PENDING_SLOTS 2u
+
+struct pl_pending {
+	struct pending slot[PENDING_SLOTS];
+};
+
+static inline struct pending_entry *pending_at(struct pending *p, uint64_t pos)
 {
 	return &p->ring[pos % PENDING_CAPACITY];
 }
 
-bool pending_full(const struct pl_pending *p);
-void pending_add(struct pl_pending *p, const struct pending_entry *e);
+/*
+ * The slot that holds this layer's changes, else an empty one that no open
+ * layer uses; NULL = there is none.
+ */
+struct pending *pending_take(struct pl_pending *p, const struct pl_uuid *layer);
+/* The layer is closed; what it left in there stays. Accepts NULL. */
+void pending_give_back(struct pending *p);
+bool pending_full(const struct pending *p);
+void pending_add(struct pending *p, const struct pending_entry *e);
 /* Adds owned bits (and order) to an entry that is there already. */
-void pending_update(struct pl_pending *p, uint64_t pos, uint64_t owned,
+void pending_update(struct pending *p, uint64_t pos, uint64_t owned,
 		    uint64_t flags);
-void pending_advance(struct pl_pending *p, uint64_t tail);
-/* Empties it for another layer. */
-void pending_reset(struct pl_pending *p, const struct pl_uuid *layer);
+void pending_advance(struct pending *p, uint64_t tail);
 
 /* ---- the map in memory: mpage.c ---- */
 
@@ -113,8 +124,8 @@ struct pl_layer {
 	struct mpage *oldest, *newest;
 	unsigned n_pages, n_dirty;
 
-	struct pl_pending *pending;
-	bool own_pending;
+	struct pending *pending;
+	struct pl_pending *own_pending; /* NULL = the caller's */
 	uint64_t distrusted; /* how often pl_layer_distrust() was called */
 	uint64_t batch_start; /* pending entries from here on may be updated */
 

@@ -83,7 +83,7 @@ int layer_alloc_tables(struct pl_layer *ly)
 /* What a dead worker had not got into the journal yet. */
 static int redo_pending(struct pl_layer *ly, struct pl_err *err)
 {
-	struct pl_pending *p = ly->pending;
+	struct pending *p = ly->pending;
 	struct mpage *mp;
 	int rc = 0;
 
@@ -111,23 +111,19 @@ static int redo_pending(struct pl_layer *ly, struct pl_err *err)
 static int adopt_pending(struct pl_layer *ly, struct pl_pending *pending,
 			 struct pl_err *err)
 {
-	int rc;
+	int rc = 0;
 
-	ly->pending = pending;
-	if (!pending) {
-		rc = pl_pending_new(&ly->pending, -1, err);
-		if (rc < 0)
-			return rc;
-		ly->own_pending = true;
-	}
-	if (!pl_uuid_equal(&ly->pending->head->layer, &ly->hdr.uuid)) {
-		if (ly->pending->head->head != ly->pending->head->tail)
-			return pl_err_set(err, PL_E_INTERNAL, EINVAL,
-					  "layer %s: pending changes belong to "
-					  "another layer",
-					  ly->id);
-		pending_reset(ly->pending, &ly->hdr.uuid);
-	}
+	if (!pending)
+		rc = pl_pending_new(&ly->own_pending, -1, err);
+	if (rc < 0)
+		return rc;
+	ly->pending = pending_take(pending ? pending : ly->own_pending,
+				   &ly->hdr.uuid);
+	if (!ly->pending)
+		return pl_err_set(err, PL_E_INTERNAL, EINVAL,
+				  "layer %s: pending changes belong to other "
+				  "layers",
+				  ly->id);
 	return redo_pending(ly, err);
 }
 
@@ -203,8 +199,8 @@ void layer_free_parts(struct pl_layer *ly)
 	alloc_fini(ly);
 	free(ly->dir);
 	free(ly->pages);
-	if (ly->own_pending)
-		pl_pending_free(ly->pending);
+	pending_give_back(ly->pending);
+	pl_pending_free(ly->own_pending);
 	free(ly);
 }
 
@@ -291,7 +287,14 @@ int pl_layer_seal(struct pl_layer *ly, struct pl_err *err)
 	ly->writable = false;
 	mpage_free_all(ly);
 	alloc_fini(ly);
+	pending_give_back(ly->pending);
+	ly->pending = NULL;
 	return 0;
+}
+
+int pl_layer_begin(struct pl_layer *ly)
+{
+	return mark_dirty(ly);
 }
 
 int pl_layer_unseal(struct pl_layer *ly, struct pl_err *err)

@@ -315,7 +315,7 @@ static int renew_dirs(struct pl_layer *ly)
  * a crash interrupts the repair is healed like any other (FMT-046). What does
  * not fit into `pending` would have to be salvaged once more.
  */
-static int note_page(struct pl_layer *ly, struct pl_pending *p,
+static int note_page(struct pl_layer *ly, struct pending *p,
 		     const struct mpage *mp)
 {
 	struct pl_entry was[PL_PAGE_ENTRIES];
@@ -340,13 +340,15 @@ static int note_changes(struct pl_layer *ly, struct pl_pending **ret,
 			struct pl_err *err)
 {
 	int rc = pl_pending_new(ret, -1, err);
+	struct pending *slot;
 
 	if (rc < 0)
 		return rc;
-	pending_reset(*ret, &ly->hdr.uuid);
+	slot = pending_take(*ret, &ly->hdr.uuid);
 	for (struct mpage *mp = ly->oldest; mp && rc == 0; mp = mp->next)
 		if (mp->damaged)
-			rc = note_page(ly, *ret, mp);
+			rc = note_page(ly, slot, mp);
+	pending_give_back(slot);
 	if (rc < 0)
 		pl_pending_free(*ret);
 	return rc < 0 ? pl_err_sys(err, rc, "layer %s: repair", ly->id) : 0;
@@ -373,8 +375,7 @@ static int make_writable(struct pl_layer *ly, struct pl_err *err)
 	rc = note_changes(ly, &pending, err);
 	if (rc < 0)
 		return rc;
-	ly->own_pending = true;
-	ly->pending = pending;
+	ly->own_pending = pending;
 	return layer_open_writable(ly, PL_LAYER_MAINTAIN, pending, err);
 }
 

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "engine/engine.h"
@@ -15,7 +14,7 @@
 #include "ploopd/exports.h"
 #include "ploopd/log.h"
 #include "ploopd/shared.h"
-#include "ploopd/sums.h"
+#include "ploopd/snapshot.h"
 #include "ploopd/tidy.h"
 
 /* ---- flush ---- */
@@ -55,61 +54,10 @@ static int op_flush(struct pl_worker *w, struct pl_call *call, json_t **ret,
 
 /* ---- changing ---- */
 
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-static int no_room(const struct pl_worker *w, const char *op,
-		   struct pl_err *err)
-{
-	return pl_err_set(err, PL_E_NO_SPACE, ENOSPC,
-			  "%s: the host's file system is full, and requests "
-			  "wait for room; make room, or let them fail: ploop "
-			  "set %.150s --on-full error",
-			  op, w->att.directory);
-}
-
 static int pause_engine(struct pl_worker *w, const char *op, struct pl_err *err)
 {
-	return pl_engine_pause(w->engine) == 0 ? 0 : no_room(w, op, err);
-}
-
-static int op_snapshot(struct pl_worker *w, struct pl_call *call, json_t **ret,
-		       struct pl_err *err)
-{
-	const char *name, *description;
-	char id[PL_ID_LEN + 1] = "";
-	uint64_t start;
-	int rc;
-
-	if (pl_call_get_text(call, "name", 127, &name, err) < 0 ||
-	    pl_call_get_text(call, "description", 255, &description, err) < 0)
-		return -EINVAL;
-	rc = pl_image_snapshot_prepare(w->image, err);
-	if (rc < 0)
-		return rc;
-	start = now_us();
-	rc = pause_engine(w, "snapshot", err);
-	if (rc < 0)
-		return rc;
-	rc = pl_image_snapshot(w->image, pl_engine_chain(w->engine), name,
-			       description, id, err);
-	if (rc == -ESTALE) {
-		/* Taken, but this chain can't follow. The next worker can. */
-		pl_log("snapshot: %s; starting over", err->msg);
-		_exit(pl_code_exit(PL_E_INTERNAL));
-	}
-	pl_engine_resume(w->engine);
-	if (rc == 0)
-		pl_worker_sum_sealed(w);
-	*ret = json_object();
-	pl_call_set_text(*ret, "id", id);
-	pl_call_set_number(*ret, "pausedUs", now_us() - start);
-	return rc;
+	return pl_engine_pause(w->engine) == 0 ? 0 :
+						 pl_worker_no_room(w, op, err);
 }
 
 static int op_resize(struct pl_worker *w, struct pl_call *call, json_t **ret,
@@ -300,7 +248,8 @@ static const struct op {
 	{ "exports", pl_op_exports, 0 },
 	{ "unexport", pl_op_unexport, 0 },
 	{ "set", op_set, 0 },
-	{ "snapshot", op_snapshot, EXCLUSIVE | WRITES },
+	{ "snapshot-prepare", pl_op_snapshot_prepare, EXCLUSIVE | WRITES },
+	{ "snapshot", pl_op_snapshot, EXCLUSIVE | WRITES },
 	{ "resize", op_resize, EXCLUSIVE | WRITES },
 	{ "compact", pl_op_compact, EXCLUSIVE | WRITES },
 	{ "reclaim", pl_op_reclaim, EXCLUSIVE | WRITES },
@@ -350,7 +299,7 @@ static int begin(struct pl_worker *w, const struct op *op, struct pl_err *err)
 				  "%s: the image is attached read-only",
 				  op->name);
 	if ((op->flags & WRITES) && requests_wait(w))
-		return no_room(w, op->name, err);
+		return pl_worker_no_room(w, op->name, err);
 	if ((op->flags & EXCLUSIVE) && w->maintenance)
 		return pl_err_set(err, PL_E_BUSY, EBUSY,
 				  "%s: a %s of this image is under way",

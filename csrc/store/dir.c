@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/co.h"
 #include "store/file_int.h"
 
 struct host_dir {
@@ -129,11 +131,30 @@ static int host_open(struct pl_dir *dir, const char *name, unsigned flags,
 	return 0;
 }
 
+struct renaming {
+	int fd;
+	const char *from, *to;
+};
+
+static void prep_rename(struct io_uring_sqe *sqe, void *arg)
+{
+	const struct renaming *r = arg;
+
+	io_uring_prep_renameat(sqe, r->fd, r->from, r->fd, r->to, 0);
+}
+
+/* It may wait for a commit of the host's journal, and requests must not. */
 static int host_rename(struct pl_dir *dir, const char *from, const char *to)
 {
-	int fd = host_of(dir)->fd;
+	struct renaming r = { host_of(dir)->fd, from, to };
+	struct pl_loop *loop = host_of(dir)->loop;
+	int rc = -EINVAL; /* also what kernels before 5.11 say */
 
-	return renameat(fd, from, fd, to) < 0 ? -errno : 0;
+	if (loop && pl_co_self())
+		rc = pl_loop_call(loop, prep_rename, &r);
+	if (rc == -EINVAL)
+		rc = renameat(r.fd, from, r.fd, to) < 0 ? -errno : 0;
+	return rc;
 }
 
 static int host_unlink(struct pl_dir *dir, const char *name)
@@ -177,13 +198,22 @@ static int host_link(struct pl_dir *dir, struct pl_dir *from, const char *name)
 	return rc;
 }
 
+static void prep_sync(struct io_uring_sqe *sqe, void *arg)
+{
+	io_uring_prep_fsync(sqe, *(int *)arg, 0);
+}
+
 static int host_sync(struct pl_dir *dir, const char *sub)
 {
+	struct pl_loop *loop = host_of(dir)->loop;
 	int fd = open_sub(dir, sub), rc;
 
 	if (fd < 0)
 		return fd;
-	rc = fsync(fd) < 0 ? -errno : 0;
+	if (loop && pl_co_self())
+		rc = pl_loop_call(loop, prep_sync, &fd);
+	else
+		rc = fsync(fd) < 0 ? -errno : 0;
 	close(fd);
 	return rc;
 }

@@ -145,8 +145,8 @@ void pl_store_close(struct pl_store *st)
 		st->ops->close(st);
 }
 
-int pl_dir_replace(struct pl_dir *dir, const char *name, const char *fresh,
-		   const char *text, struct pl_err *err)
+int pl_dir_write_new(struct pl_dir *dir, const char *fresh, const char *text,
+		     struct pl_err *err)
 {
 	struct pl_store *st;
 	int rc;
@@ -160,8 +160,17 @@ int pl_dir_replace(struct pl_dir *dir, const char *name, const char *fresh,
 	if (rc == 0)
 		rc = pl_store_sync(st);
 	pl_store_close(st);
-	if (rc == 0)
-		rc = dir->ops->rename(dir, fresh, name);
+	return rc < 0 ? pl_err_sys(err, rc, "%s/%s", dir->path, fresh) : 0;
+}
+
+int pl_dir_replace(struct pl_dir *dir, const char *name, const char *fresh,
+		   const char *text, struct pl_err *err)
+{
+	int rc = pl_dir_write_new(dir, fresh, text, err);
+
+	if (rc < 0)
+		return rc;
+	rc = dir->ops->rename(dir, fresh, name);
 	return rc < 0 ? pl_err_sys(err, rc, "%s/%s", dir->path, name) : 0;
 }
 

@@ -178,6 +178,9 @@ int pl_dir_lock_fd(const struct pl_dir *dir);
  */
 int pl_dir_replace(struct pl_dir *dir, const char *name, const char *fresh,
 		   const char *text, struct pl_err *err);
+/* The first half of it, up to the rename. */
+int pl_dir_write_new(struct pl_dir *dir, const char *fresh, const char *text,
+		     struct pl_err *err);
 /*
  * In memory, for tests. yield_seed != 0: inside a coroutine, operations take
  * effect at once but complete after pseudo-random turns.

@@ -32,6 +32,23 @@ interface FullHost extends CurrentLimits {
   fullSince: string | null;
 }
 
+interface SnapshotText {
+  name?: string;
+  description?: string;
+}
+
+/** Microseconds. */
+export interface SnapshotTimes {
+  /** Writes and reads were held back. */
+  pausedUs: number;
+  /** Of that: until those under way had ended. */
+  drainUs: number;
+  /** Behind the pause, until the snapshot was durable: flushes waited. */
+  settleUs: number;
+  /** Until its layer was sealed: nobody waited. */
+  sealUs: number;
+}
+
 /** op → [arguments, result] */
 export interface ControlOperations {
   ping: [Record<string, never>, Record<string, never>];
@@ -64,7 +81,9 @@ export interface ControlOperations {
     { onFull?: OnFull; discard?: DiscardPolicy; iops?: number; bps?: number },
     { onFull: OnFull; discard: DiscardPolicy } & CurrentLimits,
   ];
-  snapshot: [{ name?: string; description?: string }, { id: string; pausedUs: number }];
+  'snapshot-prepare': [SnapshotText, Record<string, never>];
+  /** The first progress: the switch is done, and what was frozen around it may be thawed. */
+  snapshot: [SnapshotText, { id: string } & SnapshotTimes];
   resize: [{ size: number }, { size: number }];
   compact: [Record<string, never>, NativeCompactResult];
   reclaim: [Record<string, never>, NativeReclaimResult];

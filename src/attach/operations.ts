@@ -10,6 +10,7 @@ import { findSnapshot } from '../image/snapshots.js';
 import { checkFunction, checkOptions, checkPath, checkText } from '../native/arguments.js';
 import { native, type NativeCheckResult, type NativeExtent } from '../native/index.js';
 import { attachmentsOf, findAttachment, type Attachment } from './attachments.js';
+import type { ControlOperations, SnapshotTimes } from './control-operations.js';
 import { control } from './control.js';
 import { mountPointsOf } from './mounts.js';
 import { refuseWhileFull } from './room.js';
@@ -20,8 +21,11 @@ export interface TakeSnapshotOptions extends RunDirectoryOption {
   name?: string | undefined;
   /** At most 255 bytes. */
   description?: string | undefined;
-  /** Called for an attached image; must run `work` with the file systems on the device frozen, and thaw them whatever happens. */
-  frozen?: (<T>(attachment: Attachment, work: () => Promise<T>) => Promise<T>) | undefined;
+  /**
+   * Called for an attached image; must run `switchOver` with the file systems on the device frozen, and thaw them whatever
+   * happens. What takes time is done before and after.
+   */
+  frozen?: ((attachment: Attachment, switchOver: () => Promise<void>) => Promise<void>) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -32,7 +36,11 @@ export interface TakenSnapshot {
   live: boolean;
   /** How long requests were held back; null when the image was detached. */
   pausedUs: number | null;
+  /** How long it took beside that; null when the image was detached. */
+  times: SnapshotTimes | null;
 }
+
+type SnapshotText = ControlOperations['snapshot'][0];
 
 export async function takeSnapshot(dir: string, options: TakeSnapshotOptions = {}): Promise<TakenSnapshot> {
   checkPath('snapshot: dir', dir);
@@ -47,13 +55,45 @@ export async function takeSnapshot(dir: string, options: TakeSnapshotOptions = {
   const attachment = await findAttachment(dir, options);
   if (attachment === null || !attachment.live) {
     const id = await whileDetached(dir, () => native.snapshot(dir, what), { ...options, doing: 'taking a snapshot' });
-    return { id, name, live: false, pausedUs: null };
+    return { id, name, live: false, pausedUs: null, times: null };
   }
   // Before anything is frozen: the freeze would wait as well.
   await refuseWhileFull(attachment, 'a snapshot');
-  const work = (): Promise<{ id: string; pausedUs: number }> => control(attachment, 'snapshot', what, { signal: options.signal });
-  const taken = options.frozen === undefined ? await work() : await checkFunction('snapshot: frozen', options.frozen)(attachment, work);
-  return { id: taken.id, name, live: true, pausedUs: taken.pausedUs };
+  const { id: taken, ...times } = await snapshotLive(attachment, what, options);
+  return { id: taken, name, live: true, pausedUs: times.pausedUs, times };
+}
+
+async function snapshotLive(
+  attachment: Attachment,
+  what: SnapshotText,
+  options: TakeSnapshotOptions,
+): Promise<ControlOperations['snapshot'][1]> {
+  const { signal } = options;
+  const take = (onProgress?: () => void): Promise<ControlOperations['snapshot'][1]> =>
+    control(attachment, 'snapshot', what, { signal, onProgress });
+  if (options.frozen === undefined) return take();
+  const frozen = checkFunction('snapshot: frozen', options.frozen);
+  await prepareSnapshot(attachment, what, signal);
+  let taken: ReturnType<typeof take> | undefined;
+  await frozen(attachment, async () => {
+    const switched = new Promise<void>((resolveSwitched) => {
+      taken = take(resolveSwitched);
+      // It is waited for below, unless the thaw fails first.
+      taken.catch(() => undefined);
+    });
+    await Promise.race([switched, taken]);
+  });
+  if (taken === undefined) throw new PloopError('INTERNAL', 'snapshot: frozen: did not call what it was given');
+  return taken;
+}
+
+/** A worker of an earlier version has only `snapshot`, and does everything there. */
+async function prepareSnapshot(attachment: Attachment, what: SnapshotText, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await control(attachment, 'snapshot-prepare', what, { signal });
+  } catch (error) {
+    if (!(error instanceof PloopError) || error.code !== 'INVALID_ARGUMENT' || !error.message.includes('no operation')) throw error;
+  }
 }
 
 export interface NamedSnapshot {

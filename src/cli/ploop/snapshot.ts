@@ -27,7 +27,7 @@ export const snapshotCommand: Command = {
 
 async function snapshot(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<void> {
   const dir = word(args, 'dir');
-  const taken = await consistentSnapshot(dir, {
+  const { times: _, ...taken } = await consistentSnapshot(dir, {
     name: text(options['name']),
     description: text(options['description']),
     signal: ctx.signal,

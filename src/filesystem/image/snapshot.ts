@@ -13,13 +13,11 @@ export async function consistentSnapshot(dir: string, options: Omit<TakeSnapshot
   let frozenMs: number | null = null;
   const taken = await takeSnapshot(dir, {
     ...options,
-    frozen: async (attachment, work) => {
+    frozen: async (attachment, switchOver) => {
       // Every mount of a device shows the same file system: freezing one of them is enough.
       const [mountPoint] = attachment.devno === null ? [] : await mountPointsOf(attachment.devno);
-      if (mountPoint === undefined) return work();
-      const done = await withFrozen(mountPoint, work, { signal: options.signal });
-      frozenMs = done.frozenMs;
-      return done.result;
+      if (mountPoint === undefined) return switchOver();
+      ({ frozenMs } = await withFrozen(mountPoint, switchOver, { signal: options.signal }));
     },
   });
   return { ...taken, frozenMs };

@@ -44,7 +44,7 @@ pl_test("a crash before the descriptor's rename takes no snapshot (FMT-111)")
 	struct pl_image *dead;
 
 	require(begin());
-	is_int(pl_image_snapshot_prepare(sc.img, &sc.err), 0);
+	is_int(pl_image_snapshot_prepare(sc.img, sc.ch, NULL, NULL, &sc.err), 0);
 	is_int(scene_layer_files(&sc), 2);
 	is_int(pl_chain_flush(sc.ch), 0);
 	pl_chain_abandon(sc.ch);

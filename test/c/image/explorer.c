@@ -31,9 +31,10 @@ static bool is_new(struct explorer *ex, uint64_t hash)
 
 /* ---- what a state may hold ---- */
 
-static bool allowed(const struct model *m, uint64_t sector, uint32_t value)
+static bool allowed(const struct model *m, const struct model_sector *of,
+		    uint64_t sector, uint32_t value)
 {
-	const struct model_sector *s = &m->s[sector];
+	const struct model_sector *s = &of[sector];
 
 	if (sector >= m->sectors)
 		return value == 0; /* just grown */
@@ -43,9 +44,10 @@ static bool allowed(const struct model *m, uint64_t sector, uint32_t value)
 	return false;
 }
 
-/* Compares a disk: with exact values, or with what is allowed (NULL). */
-static bool compare(struct explorer *ex, struct pl_chain *ch,
-		    const uint32_t *values, const char *where)
+/* Compares a disk: with exact values, or (NULL) with what `of` allows. */
+static bool compare_with(struct explorer *ex, struct pl_chain *ch,
+			 const uint32_t *values, const struct model_sector *of,
+			 const char *where)
 {
 	uint64_t sectors = pl_chain_size(ch) / 512, n;
 	const uint32_t *w = (const uint32_t *)(const void *)buf;
@@ -60,8 +62,9 @@ static bool compare(struct explorer *ex, struct pl_chain *ch,
 			bool whole =
 				memcmp(w + i * 128, w + i * 128 + 1, 508) == 0;
 
-			if (!whole || (values ? values[at + i] != v :
-						!allowed(&ex->m, at + i, v)))
+			if (!whole ||
+			    (values ? values[at + i] != v :
+				      !allowed(&ex->m, of, at + i, v)))
 				return model_trouble(
 					&ex->m, "%s: sector %llu holds %u%s",
 					where, (unsigned long long)(at + i), v,
@@ -69,6 +72,12 @@ static bool compare(struct explorer *ex, struct pl_chain *ch,
 		}
 	}
 	return true;
+}
+
+static bool compare(struct explorer *ex, struct pl_chain *ch,
+		    const uint32_t *values, const char *where)
+{
+	return compare_with(ex, ch, values, ex->m.s, where);
 }
 
 static bool size_is(struct explorer *ex, struct pl_chain *ch, uint64_t sectors)
@@ -123,20 +132,25 @@ static const struct model_snapshot *known(const struct model *m, const char *id)
 	return NULL;
 }
 
-/* A snapshot that is being taken holds what the disk reads now. */
+/*
+ * A snapshot that is being taken holds what a crash at its switch may leave:
+ * what was flushed by then, or newer.
+ */
 static bool check_new_snapshot(struct explorer *ex, struct pl_image *img,
 			       const char *id)
 {
 	struct model *m = &ex->m;
-	uint32_t *values = model_alloc(m->sectors, sizeof(*values));
+	struct pl_chain *ch;
+	struct pl_err err;
 	bool fine;
 
-	for (uint64_t i = 0; i < m->sectors; i++)
-		values[i] = m->s[i].value;
-	fine = m->busy == MODEL_SNAPSHOT ?
-		       check_one_snapshot(ex, img, id, values) :
-		       model_trouble(m, "unknown snapshot");
-	free(values);
+	if (m->busy != MODEL_SNAPSHOT)
+		return model_trouble(m, "unknown snapshot");
+	if (pl_image_open_chain(img, id, true, NULL, &ch, &err) < 0)
+		return model_trouble(m, "open snapshot: %s", err.msg);
+	fine = compare_with(ex, ch, NULL, m->taken ? m->taken : m->s,
+			    "new snapshot");
+	pl_chain_abandon(ch);
 	return fine;
 }
 

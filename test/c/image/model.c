@@ -77,8 +77,11 @@ static void settle_sector(struct model_sector *s)
 
 static void settle(struct model *m)
 {
-	for (uint64_t i = 0; i < m->sectors; i++)
+	for (uint64_t i = 0; i < m->sectors; i++) {
 		settle_sector(&m->s[i]);
+		if (m->taken)
+			settle_sector(&m->taken[i]);
+	}
 }
 
 bool model_init(struct model *m, struct pl_dir *dir, uint32_t block_size,
@@ -108,6 +111,7 @@ void model_fini(struct model *m)
 	for (unsigned i = 0; i < m->n_snap; i++)
 		free(m->snap[i].values);
 	free(m->s);
+	free(m->taken);
 }
 
 static void fill(char *p, uint64_t sectors, uint32_t value)
@@ -313,24 +317,60 @@ static bool op_crash(struct model *m)
 	return check_closed(m) && open_image(m) && adopt(m);
 }
 
+/* Requests go on behind the switch, while the layer below is not sealed. */
+static bool after_switch(struct model *m)
+{
+	unsigned n = (unsigned)model_random(m, 4);
+	bool fine = true;
+
+	m->taken = model_alloc(m->sectors, sizeof(*m->taken));
+	memcpy(m->taken, m->s, m->sectors * sizeof(*m->taken));
+	for (unsigned i = 0; i < n && fine; i++)
+		fine = op_write(m) && op_discard(m) && op_read(m);
+	return fine && (n < 3 || flush(m));
+}
+
+static bool take(struct model *m, char *id)
+{
+	struct pl_err err;
+	int rc = pl_image_snapshot_prepare(m->img, m->ch, NULL, NULL, &err);
+
+	if (rc < 0)
+		return model_trouble(m, "snapshot: %s", err.msg);
+	rc = pl_image_snapshot_commit(m->img, m->ch, &err);
+	/* Requests go on until the switch. */
+	if (rc == 0 && (!op_write(m) || !op_discard(m)))
+		return false;
+	if (rc == 0)
+		rc = pl_image_snapshot_switch(m->img, m->ch, id, &err);
+	if (rc < 0) {
+		pl_image_snapshot_undo(m->img, m->ch, NULL);
+		return model_trouble(m, "snapshot: %s", err.msg);
+	}
+	if (!after_switch(m))
+		return false;
+	rc = pl_image_snapshot_finish(m->img, m->ch, &err);
+	return rc < 0 ? model_trouble(m, "snapshot: %s", err.msg) : true;
+}
+
 static bool op_snapshot(struct model *m)
 {
 	struct model_snapshot *s = &m->snap[m->n_snap];
-	struct pl_err err;
 
 	if (m->n_snap == m->max_snap)
 		return true;
 	m->busy = MODEL_SNAPSHOT;
-	if (pl_image_snapshot(m->img, m->ch, NULL, NULL, s->id, &err) < 0)
-		return model_trouble(m, "snapshot: %s", err.msg);
+	if (!take(m, s->id))
+		return false;
 	memcpy(m->top, pl_image_desc(m->img)->top, sizeof(m->top));
 	m->busy = MODEL_IDLE;
 	s->sectors = m->sectors;
 	s->values = model_alloc(m->sectors, sizeof(*s->values));
 	for (uint64_t i = 0; i < m->sectors; i++)
-		s->values[i] = m->s[i].value;
+		s->values[i] = m->taken[i].value;
 	m->n_snap++;
-	settle(m);
+	free(m->taken);
+	m->taken = NULL;
 	return true;
 }
 

@@ -51,6 +51,8 @@ struct model {
 	uint64_t seed;
 	enum model_busy busy;
 	struct model_snapshot *target; /* of a switch or delete */
+	/* The disk at the switch of the snapshot under way; NULL = before it. */
+	struct model_sector *taken;
 	uint64_t resized; /* sectors after the grow or shrink under way */
 	char top[PL_ID_LEN + 1]; /* the top layer, before the operation */
 	uint64_t reclaimed; /* bytes of hidden layers that went back */

@@ -9,21 +9,31 @@ static struct stack s;
 static struct pl_pending *pending;
 static int fd;
 
-static bool set(uint64_t cno, uint64_t owned)
+static bool set_in(unsigned layer, uint64_t cno, uint64_t owned)
 {
 	uint64_t where;
 
-	return pl_layer_map(s.ly[0], cno, &where) == 0 &&
-	       pl_layer_set(s.ly[0], cno, (struct pl_entry){ where, owned },
+	return pl_layer_map(s.ly[layer], cno, &where) == 0 &&
+	       pl_layer_set(s.ly[layer], cno, (struct pl_entry){ where, owned },
 			    false) == 0;
+}
+
+static bool set(uint64_t cno, uint64_t owned)
+{
+	return set_in(0, cno, owned);
+}
+
+static uint64_t owned_in(unsigned layer, uint64_t cno)
+{
+	struct pl_entry e = { 0 };
+
+	is_int(pl_layer_entry(s.ly[layer], cno, &e), 0);
+	return e.owned;
 }
 
 static uint64_t owned(uint64_t cno)
 {
-	struct pl_entry e = { 0 };
-
-	is_int(pl_layer_entry(s.ly[0], cno, &e), 0);
-	return e.owned;
+	return owned_in(0, cno);
 }
 
 static bool open_with(int memfd)
@@ -150,10 +160,16 @@ pl_test("another layer's changes are never taken for one's own")
 {
 	require(begin());
 	ok(set(1, 1));
+	/* There is room for two. */
+	require(stack_add(&s, GIB) && stack_add(&s, GIB));
+	is_int(stack_try_open(&s, 1, PL_LAYER_WRITE, pending), 0);
+	ok(set_in(1, 7, 1));
 	stack_abandon(&s, 0);
-	require(stack_add(&s, GIB));
-	ok(stack_try_open(&s, 1, PL_LAYER_WRITE, pending) < 0);
-	ok(strstr(s.err.msg, "another layer") != NULL);
+	stack_abandon(&s, 1);
+	ok(stack_try_open(&s, 2, PL_LAYER_WRITE, pending) < 0);
+	ok(strstr(s.err.msg, "other layers") != NULL);
+	is_int(stack_try_open(&s, 1, PL_LAYER_WRITE, pending), 0);
+	is_int(owned_in(1, 7), 1);
 	is_int(stack_try_open(&s, 0, PL_LAYER_WRITE, pending), 0);
 	is_int(owned(1), 1);
 	finish();
