@@ -39,6 +39,7 @@ int commit_sync(struct pl_layer *ly)
 	int rc = pl_store_sync(ly->st);
 
 	/* What was lost can't be told: nothing may be called flushed again. */
+	ly->unsynced &= rc < 0;
 	return rc < 0 ? fail(ly, rc) : 0;
 }
 
@@ -432,7 +433,7 @@ static int flush_locked(struct pl_layer *ly)
 	if (ly->failed)
 		return -EIO;
 	if (mid == ly->pending->head->tail && !ly->data_dirty)
-		return 0;
+		return ly->unsynced ? commit_sync(ly) : 0;
 	if (checkpoint_due(ly)) {
 		rc = checkpoint_locked(ly, false);
 		/* A full host: the journal may still have room. */
@@ -480,7 +481,7 @@ int commit_checkpoint(struct pl_layer *ly, bool clean)
 	if (ly->failed)
 		return -EIO;
 	if (clean && !ly->marked_dirty && !ly->data_dirty && !ly->n_dirty)
-		return 0; /* nothing happened since it was clean */
+		return ly->unsynced ? commit_sync(ly) : 0;
 	mine = ++ly->flush_started;
 	rc = checkpoint_locked(ly, clean);
 	if (rc == 0)

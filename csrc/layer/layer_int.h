@@ -117,6 +117,8 @@ struct pl_layer {
 	unsigned slot; /* header copy that is current */
 	char id[PL_UUID_TEXT];
 	bool writable, marked_dirty, trusted, failed, data_dirty;
+	/* Overwritten in place by a process that died? Not synced since opening. */
+	bool unsynced;
 
 	struct pl_dir_entry *dir; /* page_count entries */
 	struct mpage **pages; /* page_count pointers */

@@ -169,6 +169,7 @@ int layer_open_writable(struct pl_layer *ly, unsigned flags,
 		rc = alloc_sanitize(ly);
 	}
 	ly->data_dirty = ly->marked_dirty;
+	ly->unsynced = true;
 	return rc < 0 ? pl_err_sys(err, rc, "layer %s: recovery", ly->id) : 0;
 }
 

@@ -303,7 +303,6 @@ static bool adopt(struct model *m)
 					     (unsigned long long)i,
 					     w[i % 64 * 128]);
 		s->value = w[i % 64 * 128];
-		settle_sector(s);
 	}
 	return true;
 }
@@ -314,7 +313,9 @@ static bool op_crash(struct model *m)
 	m->ch = NULL;
 	pl_image_close(m->img);
 	m->img = NULL;
-	return check_closed(m) && open_image(m) && adopt(m);
+	/* What was read need not be durable yet. */
+	return check_closed(m) && open_image(m) && adopt(m) &&
+	       (model_random(m, 2) || flush(m));
 }
 
 /* Requests go on behind the switch, while the layer below is not sealed. */

@@ -177,6 +177,20 @@ pl_test("a checkpoint writes no page before its records (FMT-075)")
 	stack_fini(&s);
 }
 
+pl_test("the first flush covers what a dead process overwrote in place")
+{
+	uint64_t before;
+
+	/* Such writes change no map, so that the layer is clean. */
+	require(stack_one(&s, 4096, 1ull << 30));
+	before = s.spy[0].n.syncs;
+	is_int(pl_layer_flush(s.ly[0]), 0);
+	is_int(s.spy[0].n.syncs, before + 1);
+	is_int(pl_layer_flush(s.ly[0]), 0);
+	is_int(s.spy[0].n.syncs, before + 1);
+	stack_fini(&s);
+}
+
 int main(void)
 {
 	int status = pl_tap_main();
