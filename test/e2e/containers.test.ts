@@ -160,4 +160,17 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
       await vz.vzctl('umount', '101');
     });
   });
+
+  it('gets a smaller disk while it is stopped, and is told so while it runs', async () => {
+    await withContainer(async (vz) => {
+      await vz.vzctl('exec', '101', 'sh', '-c', 'echo kept > /root/f');
+      expect(await vz.command('vzctl', ['set', '101', '--diskspace', '64M', '--save'])).toMatchObject(failure(25, 'vzctl stop 101'));
+      await vz.vzctl('stop', '101');
+      expect(await vz.command('vzctl', ['set', '101', '--diskspace', '1M', '--save'])).toMatchObject(failure(2, 'cannot become smaller'));
+      await vz.vzctl('set', '101', '--diskspace', '64M', '--save');
+      expect(await readFile(join(vz.vzRoot, 'conf/101.conf'), 'utf8')).toMatch(/^DISKSPACE="65536:65536"$/m);
+      await vz.vzctl('start', '101');
+      expect(await vz.vzctl('exec', '101', 'cat', '/root/f')).toBe('kept');
+    });
+  });
 });

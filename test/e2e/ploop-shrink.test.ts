@@ -175,6 +175,9 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs'))('an image gets sma
     expect(killed.stderr).not.toContain('Error');
     expect((await readDescriptor(image)).size).toBe(LARGE);
     await mountImage(image, { mountPoint });
+    // Nothing else of the killed command is attached any more.
+    expect(await listAttachments()).toHaveLength(1);
+    expect(await readdir(image)).not.toContain('aside');
     expect(await sums()).toBe(kept);
     await writeFile(join(mountPoint, 'new'), 'since');
     await unmountImage(image);

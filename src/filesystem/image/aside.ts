@@ -2,17 +2,15 @@
 // Changing a disk as a whole, or not at all: the work is done on a clone inside the image's directory, whose writes take the
 // place of the image's own at its end (one replacement of the descriptor). Killed or without power before that, the image is
 // what it was; what is left of the clone goes with the next such work.
-import { access, mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { whileDetached } from '../../attach/operations.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { readDescriptor } from '../../image/descriptor.js';
 import { native } from '../../native/index.js';
-import { clearAbandoned, withAttached, withClaim } from './temporary.js';
+import { ASIDE, clearAside, withAttached, withClaim } from './temporary.js';
 
-/** In the image's directory. */
-const ASIDE = 'aside';
 const SNAPSHOT = 'ploop-aside';
 const DESCRIPTION = 'the disk while ploop works beside it; goes by itself';
 
@@ -58,16 +56,7 @@ export async function workAside<T>(dir: string, work: (device: string) => Promis
 /** Takes away what a killed command left of such work. */
 async function clear(dir: string, options: AsideOptions): Promise<void> {
   const { runDir, doing } = options;
-  const clone = join(dir, ASIDE);
-  if (await exists(join(clone, 'image.json'))) await clearAbandoned(clone, { runDir });
-  await rm(clone, { recursive: true, force: true });
+  await clearAside(dir, { runDir });
   const left = (await readDescriptor(dir)).snapshots.filter((one) => one.name === SNAPSHOT && one.description === DESCRIPTION);
   for (const { id } of left) await whileDetached(dir, () => native.deleteSnapshot(dir, id), { runDir, doing });
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attaching (and mounting) a detached image for the time of one piece of work. Always undone: at once when the work ends,
 // fails or is interrupted; by the next command when this process is killed.
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+
 import { attachmentsOf } from '../../attach/attachments.js';
 import { attachImage } from '../../attach/ploopd.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
@@ -97,7 +100,21 @@ export async function clearAbandoned(dir: string, options: RunDirectoryOption = 
   if (owner === undefined) return;
   if (owner.alive) throw await busy(dir, id, options);
   await undoAbandoned(dir, owner, options);
+  await clearAside(dir, options);
   await releaseMarker(id, { ...options, clean: true });
+}
+
+/** In an image's directory: a clone that is worked on beside it (aside.ts). */
+export const ASIDE = 'aside';
+
+export async function clearAside(dir: string, options: RunDirectoryOption): Promise<void> {
+  const clone = join(dir, ASIDE);
+  const isImage = await readDescriptor(clone).then(
+    () => true,
+    () => false,
+  );
+  if (isImage) await clearAbandoned(clone, options);
+  await rm(clone, { recursive: true, force: true });
 }
 
 /** How long `ploopd attach` may take to come about after the marker was written. */
