@@ -9,8 +9,9 @@
 
 #include "chain/chain_int.h"
 
-#define BATCH 32u /* transfers started together */
+#define BATCH 128u /* transfers started together: each block of 512 KiB */
 
+/* Large: not initialised but for n, which most reads use one of. */
 struct batch {
 	struct pl_store *st[BATCH];
 	struct pl_io io[BATCH];
@@ -107,9 +108,11 @@ static int add_cluster(struct pl_chain *ch, struct batch *batch, uint64_t cno,
 int read_locked(struct pl_chain *ch, uint64_t cno, char *buf, uint64_t in,
 		uint64_t len)
 {
-	struct batch batch = { .n = 0 };
-	int rc = add_cluster(ch, &batch, cno, buf, in, len), rc2;
+	struct batch batch;
+	int rc, rc2;
 
+	batch.n = 0;
+	rc = add_cluster(ch, &batch, cno, buf, in, len);
 	rc2 = batch_run(&batch);
 	return rc < 0 ? rc : rc2;
 }
@@ -118,10 +121,11 @@ int read_locked(struct pl_chain *ch, uint64_t cno, char *buf, uint64_t in,
 static int read_clusters(struct pl_chain *ch, char *buf, uint64_t off,
 			 uint64_t end)
 {
-	struct batch batch = { .n = 0 };
+	struct batch batch;
 	uint64_t cs = ch->cluster_size, n;
 	int rc = 0, rc2;
 
+	batch.n = 0;
 	for (; off < end && rc == 0; off += n, buf += n) {
 		n = cs - off % cs;
 		n = n < end - off ? n : end - off;
