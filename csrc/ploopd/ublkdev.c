@@ -306,6 +306,25 @@ static void describe(uint32_t id, struct pl_blockdev *ret)
 		mknod(ret->path, S_IFBLK | 0660, devno);
 }
 
+/*
+ * One tag less than there are: before Linux 6.16 the kernel sees at once that a
+ * server died only by a command that asks for requests, and else by a timer.
+ */
+static void keep_one_asking(uint32_t id)
+{
+	char path[64], text[16];
+	int fd, n = snprintf(text, sizeof(text), "%u", PL_UBLK_DEPTH - 1);
+
+	snprintf(path, sizeof(path), "/sys/block/ublkb%u/queue/nr_requests",
+		 id);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	/* Refused: then the timer it is. */
+	if (fd >= 0 && write(fd, text, (size_t)n) == n)
+		n = 0;
+	if (fd >= 0)
+		close(fd);
+}
+
 int pl_ublkdev_start(uint32_t id, const struct pl_ublkdev_shape *shape,
 		     struct pl_blockdev *ret, struct pl_failure *f)
 {
@@ -338,8 +357,10 @@ int pl_ublkdev_start(uint32_t id, const struct pl_ublkdev_shape *shape,
 			pl_ublkdev_error(f, start.op, id, rc);
 	}
 	pl_ublkdev_done(&c);
-	if (rc == 0)
+	if (rc == 0) {
+		keep_one_asking(id);
 		describe(id, ret);
+	}
 	return rc;
 }
 
