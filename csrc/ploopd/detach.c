@@ -16,7 +16,7 @@
 #include "ploopd/launch.h"
 #include "ploopd/rundir.h"
 #include "ploopd/state.h"
-#include "ploopd/via.h"
+#include "ploopd/device/via.h"
 
 struct detach {
 	const char *id, *folder;

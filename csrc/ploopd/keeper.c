@@ -41,7 +41,7 @@
 #include "ploopd/log.h"
 #include "ploopd/rundir.h"
 #include "ploopd/shared.h"
-#include "ploopd/via.h"
+#include "ploopd/device/via.h"
 #include "ploopd/worker.h"
 
 void keeper_save(struct keeper *k, const char *state)

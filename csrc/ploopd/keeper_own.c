@@ -20,7 +20,7 @@
 #include "ploopd/rundir.h"
 #include "ploopd/shared.h"
 #include "ploopd/title.h"
-#include "ploopd/via.h"
+#include "ploopd/device/via.h"
 
 static void own_session(struct keeper *k)
 {

@@ -27,13 +27,13 @@
 #include "layer/layer.h"
 #include "ploopd/clock.h"
 #include "ploopd/fds.h"
-#include "ploopd/fusemount.h"
+#include "ploopd/device/fusemount.h"
 #include "ploopd/keeper.h"
 #include "ploopd/openimage.h"
 #include "ploopd/rundir.h"
 #include "ploopd/shared.h"
 #include "ploopd/vault.h"
-#include "ploopd/via.h"
+#include "ploopd/device/via.h"
 
 #define START_MS 60000u /* for a worker to open the image */
 #define END_MS 10000u /* for a failed start to be taken down */

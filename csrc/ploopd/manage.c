@@ -19,7 +19,7 @@
 #include "ploopd/keeper.h"
 #include "ploopd/rundir.h"
 #include "ploopd/state.h"
-#include "ploopd/via.h"
+#include "ploopd/device/via.h"
 
 #define LEAVE_MS 5000u /* for a keeper to take notice */
 

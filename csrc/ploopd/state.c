@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "ploopd/rundir.h"
-#include "ploopd/via.h"
+#include "ploopd/device/via.h"
 
 struct out {
 	char buf[4 * PATH_MAX];

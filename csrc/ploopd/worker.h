@@ -8,7 +8,7 @@
 
 #include "base/co.h"
 #include "ploopd/attachment.h"
-#include "ploopd/via.h"
+#include "ploopd/device/via.h"
 
 struct pl_chain;
 struct pl_control;

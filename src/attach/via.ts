@@ -2,7 +2,7 @@
 // How the block device of an attached image is made (docs/control.md, "Ways to make the device").
 import { PloopError } from '../errors.js';
 
-/** The ways there are; ploopd has the same list (csrc/ploopd/via.c). */
+/** The ways there are; ploopd has the same list (csrc/ploopd/device/via.c). */
 export const VIAS = ['fuse', 'nbd', 'ublk'] as const;
 export type Via = (typeof VIAS)[number];
 

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ploopd/nbdlink.h"
+#include "ploopd/device/nbdlink.h"
 #include "tap.h"
 
 #define FAMILY_ID 27

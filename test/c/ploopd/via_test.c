@@ -7,7 +7,7 @@
 
 #include "ploopd/rundir.h"
 #include "ploopd/state.h"
-#include "ploopd/via.h"
+#include "ploopd/device/via.h"
 #include "tap.h"
 
 #define IMAGE "0f3b9cde-1111-4222-8333-444455556666"

@@ -3,7 +3,7 @@
  * The table of ways to make a block device: see via.h. Its order is what
  * "auto" prefers (docs/decisions.md has the figures).
  */
-#include "ploopd/via.h"
+#include "ploopd/device/via.h"
 
 #include <errno.h>
 #include <string.h>

@@ -24,7 +24,7 @@
 #include "ploopd/fds.h"
 #include "ploopd/log.h"
 #include "ploopd/shared.h"
-#include "ploopd/via_nbd.h"
+#include "ploopd/device/via_nbd.h"
 #include "ploopd/worker.h"
 
 #define DATA_MAX (64u << 20) /* bytes under way */

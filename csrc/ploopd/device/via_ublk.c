@@ -26,8 +26,8 @@
 #include "ploopd/fds.h"
 #include "ploopd/log.h"
 #include "ploopd/shared.h"
-#include "ploopd/ublkdev.h"
-#include "ploopd/via.h"
+#include "ploopd/device/ublkdev.h"
+#include "ploopd/device/via.h"
 #include "ploopd/worker.h"
 
 #define RECOVER_MS 30000u /* for the kernel to let go of the last worker */

@@ -6,7 +6,7 @@
  * the device is watched from outside (sysfs), without opening it again; when
  * somebody else turns out to have it open, the clearing is taken back.
  */
-#include "ploopd/loopdev.h"
+#include "ploopd/device/loopdev.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -6,8 +6,8 @@
  *
  * Everything here needs CAP_SYS_ADMIN.
  */
-#ifndef PLOOP_PLOOPD_UBLKDEV_H
-#define PLOOP_PLOOPD_UBLKDEV_H
+#ifndef PLOOP_PLOOPD_DEVICE_UBLKDEV_H
+#define PLOOP_PLOOPD_DEVICE_UBLKDEV_H
 
 #include "export/ublk/ublk_control.h"
 #include "ploopd/attachment.h"

@@ -3,8 +3,8 @@
  * The mount of the fuse file system. It is never put anywhere in the file
  * tree (fsmount): whoever has a file of it open, the loop device, keeps it.
  */
-#ifndef PLOOP_PLOOPD_FUSEMOUNT_H
-#define PLOOP_PLOOPD_FUSEMOUNT_H
+#ifndef PLOOP_PLOOPD_DEVICE_FUSEMOUNT_H
+#define PLOOP_PLOOPD_DEVICE_FUSEMOUNT_H
 
 #include "ploopd/attachment.h"
 

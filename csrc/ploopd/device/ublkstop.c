@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "ploopd/clock.h"
-#include "ploopd/ublkdev_int.h"
+#include "ploopd/device/ublkdev_int.h"
 
 #define ATTEMPTS 20 /* udev and blkid open a device for a moment */
 

@@ -31,9 +31,9 @@
 #include "export/nbd/nbd_wire.h"
 #include "ploopd/clock.h"
 #include "ploopd/log.h"
-#include "ploopd/nbdlink.h"
+#include "ploopd/device/nbdlink.h"
 #include "ploopd/shared.h"
-#include "ploopd/via_nbd.h"
+#include "ploopd/device/via_nbd.h"
 
 #define REPEAT_MS 5000u
 #define DEAD_S 60u /* for a new connection; then requests fail */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What ublkdev.c and ublkstop.c share: control commands, and their errors. */
-#ifndef PLOOP_PLOOPD_UBLKDEV_INT_H
-#define PLOOP_PLOOPD_UBLKDEV_INT_H
+#ifndef PLOOP_PLOOPD_DEVICE_UBLKDEV_INT_H
+#define PLOOP_PLOOPD_DEVICE_UBLKDEV_INT_H
 
-#include "ploopd/ublkdev.h"
+#include "ploopd/device/ublkdev.h"
 
 struct pl_ublkdev_control {
 	int fd;

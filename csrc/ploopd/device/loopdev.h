@@ -3,8 +3,8 @@
  * Loop devices. Ours carry the attachment's name; a device is never touched
  * before its name was compared, because numbers are reused.
  */
-#ifndef PLOOP_PLOOPD_LOOPDEV_H
-#define PLOOP_PLOOPD_LOOPDEV_H
+#ifndef PLOOP_PLOOPD_DEVICE_LOOPDEV_H
+#define PLOOP_PLOOPD_DEVICE_LOOPDEV_H
 
 #include "ploopd/attachment.h"
 

@@ -24,8 +24,8 @@
  * A new way: a file with its struct, a line in the table (state.json keeps the
  * name), its name in VIAS of src/attach/via.ts, a row in docs/control.md.
  */
-#ifndef PLOOP_PLOOPD_VIA_H
-#define PLOOP_PLOOPD_VIA_H
+#ifndef PLOOP_PLOOPD_DEVICE_VIA_H
+#define PLOOP_PLOOPD_DEVICE_VIA_H
 
 #include "ploopd/attachment.h"
 

@@ -8,7 +8,7 @@
  *   QUIESCED --START_USER_RECOVERY, a new server, END_USER_RECOVERY--> LIVE
  *   LIVE, QUIESCED --STOP_DEV--> DEAD;   any --DEL_DEV--> (gone)
  */
-#include "ploopd/ublkdev.h"
+#include "ploopd/device/ublkdev.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #include "export/ublk/ublk_export.h"
-#include "ploopd/ublkdev_int.h"
+#include "ploopd/device/ublkdev_int.h"
 
 #define CONTROL "/dev/ublk-control"
 #define NEEDED (PL_UBLK_F_USER_RECOVERY | PL_UBLK_F_USER_RECOVERY_REISSUE)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Mounting by descriptor (Linux 5.2): see fusemount.h. */
-#include "ploopd/fusemount.h"
+#include "ploopd/device/fusemount.h"
 
 #include <errno.h>
 #include <fcntl.h>

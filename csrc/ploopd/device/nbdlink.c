@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages to the kernel's NBD client: see nbdlink.h. */
-#include "ploopd/nbdlink.h"
+#include "ploopd/device/nbdlink.h"
 
 #include <errno.h>
 #include <linux/genetlink.h>

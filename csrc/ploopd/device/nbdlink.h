@@ -4,8 +4,8 @@
  * at a time. Allocates nothing, so that a keeper may call it. A library for
  * this (libnl) would cost every keeper and worker its pages, for four messages.
  */
-#ifndef PLOOP_PLOOPD_NBDLINK_H
-#define PLOOP_PLOOPD_NBDLINK_H
+#ifndef PLOOP_PLOOPD_DEVICE_NBDLINK_H
+#define PLOOP_PLOOPD_DEVICE_NBDLINK_H
 
 #include <stdbool.h>
 #include <stdint.h>

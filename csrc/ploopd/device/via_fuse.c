@@ -14,11 +14,11 @@
 
 #include "export/fuse/fuse_export.h"
 #include "ploopd/fds.h"
-#include "ploopd/fusemount.h"
+#include "ploopd/device/fusemount.h"
 #include "ploopd/log.h"
-#include "ploopd/loopdev.h"
+#include "ploopd/device/loopdev.h"
 #include "ploopd/shared.h"
-#include "ploopd/via.h"
+#include "ploopd/device/via.h"
 #include "ploopd/worker.h"
 
 #define FUSE_MEMORY (64u << 20) /* bytes of request buffers at most */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The worker's half of via_nbd.c: see via.h for what each does. */
-#ifndef PLOOP_PLOOPD_VIA_NBD_H
-#define PLOOP_PLOOPD_VIA_NBD_H
+#ifndef PLOOP_PLOOPD_DEVICE_VIA_NBD_H
+#define PLOOP_PLOOPD_DEVICE_VIA_NBD_H
 
-#include "ploopd/via.h"
+#include "ploopd/device/via.h"
 
 int pl_nbd_front_serve(struct pl_worker *w, void **ret, struct pl_err *err);
 bool pl_nbd_front_in_use(const void *front);
