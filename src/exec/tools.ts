@@ -30,6 +30,7 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
   nsenter: 'util-linux',
   resize2fs: 'e2fsprogs',
   runc: 'runc',
+  sh: 'dash',
   sync: 'coreutils',
   tar: 'tar',
   tune2fs: 'e2fsprogs',

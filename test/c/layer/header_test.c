@@ -78,9 +78,9 @@ pl_test("opening and closing without a change writes nothing")
 
 	require(stack_one(&s, 4096, GIB));
 	ok(stack_close(&s, 0));
-	is_int(n->meta_writes + n->data_writes + n->punches + n->syncs +
-		       n->truncates,
-	       0);
+	is_int(n->meta_writes + n->data_writes + n->punches + n->truncates, 0);
+	/* For what a process that died may have overwritten in place. */
+	is_int(n->syncs, 1);
 	stack_fini(&s);
 }
 
