@@ -48,6 +48,7 @@ export { attachImage, type AttachOptions, type AttachResult, detachAttachment, t
 
 // ---- images with a file system ----
 export { type ClonedImage, cloneImage, type CloneImageOptions } from './filesystem/image/clone.js';
+export { collectTemporary, type CollectOptions } from './filesystem/image/collect.js';
 export { compactImage, type CompactedImage, type CompactImageOptions } from './filesystem/image/compact.js';
 export { newImage, type NewImageOptions } from './filesystem/image/create.js';
 export { type MountedImage, mountImage, type MountImageOptions } from './filesystem/image/mount.js';

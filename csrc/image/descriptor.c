@@ -221,6 +221,8 @@ static int read_snapshots(const json_t *root, struct pl_image_desc *desc,
 			return bad(err, "an entry of \"snapshots\"");
 		if (!get_flag(v, "hidden", &s.hidden))
 			return bad(err, "\"hidden\" of a snapshot");
+		if (!get_text(v, "holder", s.holder, sizeof(s.holder), false))
+			return bad(err, "\"holder\" of a snapshot");
 		if (!descriptor_layer(desc, s.layer))
 			return bad(err, "the layer of a snapshot");
 		if (descriptor_add_snapshot(desc, &s) < 0)
@@ -377,6 +379,11 @@ static json_t *encode_snapshots(const struct pl_image_desc *desc)
 			      "layer", s->layer, "name", text_or_null(s->name),
 			      "description", text_or_null(s->description),
 			      "created", s->created, "hidden", s->hidden);
+		/* Only where it is set: older programs do not know it. */
+		if (v && s->holder[0] &&
+		    json_object_set_new(v, "holder", json_string(s->holder)) <
+			    0)
+			v = give_up(v);
 		if (json_array_append_new(list, v) < 0)
 			return give_up(list);
 	}

@@ -78,6 +78,7 @@ struct pl_image_snapshot {
 	char description[256];
 	char created[32]; /* ISO 8601, UTC */
 	bool hidden; /* deleted, kept because other branches need its layer */
+	char holder[128]; /* the process it is kept for (FMT-118), "" = none */
 };
 
 struct pl_image_desc {
@@ -119,15 +120,16 @@ int pl_image_open_chain(struct pl_image *img, const char *key, bool read_only,
 /* ---- operations on the tree ---- */
 
 /*
- * Seals the top under a new, empty one. `live` is an open chain that nobody
- * sends requests to meanwhile, NULL when there is none. ret_id: PL_ID_LEN + 1,
- * "" = nothing has happened; otherwise the snapshot is taken even when this
+ * Seals the top under a new, empty one. holder: for whom a temporary one is
+ * kept, NULL = nobody: it stays until it is deleted. `live` is an open chain
+ * that nobody sends requests to meanwhile, NULL when there is none. ret_id:
+ * PL_ID_LEN + 1, "" = nothing has happened; otherwise the snapshot is taken even when this
  * fails. -ESTALE: its durability is in doubt; a process with a live chain must
  * end, so that another opens what was committed.
  */
 int pl_image_snapshot(struct pl_image *img, struct pl_chain *live,
-		      const char *name, const char *description, char *ret_id,
-		      struct pl_err *err);
+		      const char *name, const char *description,
+		      const char *holder, char *ret_id, struct pl_err *err);
 
 /*
  * The same in steps, beside the requests of a live chain (snapshot.c):
@@ -144,7 +146,7 @@ int pl_image_snapshot(struct pl_image *img, struct pl_chain *live,
  */
 int pl_image_snapshot_prepare(struct pl_image *img, struct pl_chain *live,
 			      const char *name, const char *description,
-			      struct pl_err *err);
+			      const char *holder, struct pl_err *err);
 int pl_image_snapshot_commit(struct pl_image *img, struct pl_chain *live,
 			     struct pl_err *err);
 int pl_image_snapshot_switch(struct pl_image *img, struct pl_chain *live,

@@ -46,6 +46,11 @@ void snapshot_forget_prepared(struct pl_image *img)
 	memset(p, 0, sizeof(*p));
 }
 
+/* What the caller says of a snapshot; each may be NULL = none. */
+struct wanted {
+	const char *name, *description, *holder;
+};
+
 static int check_text(const char *what, const char *text, size_t room,
 		      struct pl_err *err)
 {
@@ -69,19 +74,20 @@ static int name_is_free(const struct pl_image *img, const char *name,
 }
 
 static int check_request(const struct pl_image *img, struct pl_chain *live,
-			 const char *name, const char *description,
-			 struct pl_err *err)
+			 const struct wanted *want, struct pl_err *err)
 {
 	const struct pl_image_snapshot *s = NULL;
 	int rc = need_writable(img, err);
 
 	if (rc == 0)
-		rc = check_text("name", name, sizeof(s->name), err);
+		rc = check_text("name", want->name, sizeof(s->name), err);
 	if (rc == 0)
-		rc = check_text("description", description,
+		rc = check_text("description", want->description,
 				sizeof(s->description), err);
 	if (rc == 0)
-		rc = name_is_free(img, name, err);
+		rc = check_text("holder", want->holder, sizeof(s->holder), err);
+	if (rc == 0)
+		rc = name_is_free(img, want->name, err);
 	if (rc < 0)
 		return rc;
 	if (pl_chain_depth(live) >= PL_CHAIN_MAX)
@@ -99,9 +105,13 @@ static int check_request(const struct pl_image *img, struct pl_chain *live,
 	return 0;
 }
 
-static int fill_snapshot(const struct pl_image *img, const char *name,
-			 const char *description, struct pl_image_snapshot *s,
-			 struct pl_err *err)
+static void put_text(char *ret, size_t room, const char *text)
+{
+	snprintf(ret, room, "%s", text ? text : "");
+}
+
+static int fill_snapshot(const struct pl_image *img, const struct wanted *want,
+			 struct pl_image_snapshot *s, struct pl_err *err)
 {
 	struct pl_uuid uuid;
 	int rc = pl_uuid_random(&uuid);
@@ -111,9 +121,9 @@ static int fill_snapshot(const struct pl_image *img, const char *name,
 	memset(s, 0, sizeof(*s));
 	pl_uuid_format(&uuid, s->id);
 	memcpy(s->layer, img->desc.top, sizeof(s->layer));
-	snprintf(s->name, sizeof(s->name), "%s", name ? name : "");
-	snprintf(s->description, sizeof(s->description), "%s",
-		 description ? description : "");
+	put_text(s->name, sizeof(s->name), want->name);
+	put_text(s->description, sizeof(s->description), want->description);
+	put_text(s->holder, sizeof(s->holder), want->holder);
 	iso_now(s->created, sizeof(s->created));
 	return 0;
 }
@@ -160,8 +170,12 @@ static int describe(struct pl_image *img, const struct pl_image_snapshot *snap,
 			descriptor_prepare(img->dir, next, err);
 }
 
-static bool is_prepared(const struct pl_image *img, const char *name,
-			const char *description)
+static bool same_text(const char *text, const char *want)
+{
+	return strcmp(text, want ? want : "") == 0;
+}
+
+static bool is_prepared(const struct pl_image *img, const struct wanted *want)
 {
 	const struct prepared *p = &img->prepared;
 	const struct pl_image_snapshot *s;
@@ -169,25 +183,25 @@ static bool is_prepared(const struct pl_image *img, const char *name,
 	if (!p->described)
 		return false;
 	s = &p->next.snapshots[p->next.n_snapshots - 1];
-	return strcmp(s->name, name ? name : "") == 0 &&
-	       strcmp(s->description, description ? description : "") == 0;
+	return same_text(s->name, want->name) &&
+	       same_text(s->description, want->description) &&
+	       same_text(s->holder, want->holder);
 }
 
 /* begin: the new top's first change must not have to wait. */
 static int prepare(struct pl_image *img, struct pl_chain *live,
-		   const char *name, const char *description, bool begin,
-		   struct pl_err *err)
+		   const struct wanted *want, bool begin, struct pl_err *err)
 {
 	struct pl_image_snapshot snap;
-	int rc = check_request(img, live, name, description, err);
+	int rc = check_request(img, live, want, err);
 
 	/* One that failed behind its switch comes first. */
 	if (rc == 0)
 		rc = pl_image_snapshot_finish(img, live, err);
-	if (rc < 0 || is_prepared(img, name, description))
+	if (rc < 0 || is_prepared(img, want))
 		return rc;
 	snapshot_forget_prepared(img);
-	rc = fill_snapshot(img, name, description, &snap, err);
+	rc = fill_snapshot(img, want, &snap, err);
 	if (rc == 0)
 		rc = make_top(img, begin, err);
 	if (rc == 0)
@@ -199,9 +213,11 @@ static int prepare(struct pl_image *img, struct pl_chain *live,
 
 int pl_image_snapshot_prepare(struct pl_image *img, struct pl_chain *live,
 			      const char *name, const char *description,
-			      struct pl_err *err)
+			      const char *holder, struct pl_err *err)
 {
-	return prepare(img, live, name, description, true, err);
+	return prepare(img, live,
+		       &(struct wanted){ name, description, holder }, true,
+		       err);
 }
 
 /* ---- commit ---- */
@@ -336,11 +352,11 @@ int snapshot_wait_sealed(struct pl_image *img, struct pl_err *err)
 
 /* ---- all of it ---- */
 
-static int snapshot(struct pl_image *img, struct pl_chain *ch, const char *name,
-		    const char *description, bool live, char *ret_id,
+static int snapshot(struct pl_image *img, struct pl_chain *ch,
+		    const struct wanted *want, bool live, char *ret_id,
 		    struct pl_err *err)
 {
-	int rc = prepare(img, ch, name, description, live, err);
+	int rc = prepare(img, ch, want, live, err);
 
 	if (rc < 0)
 		return rc;
@@ -353,9 +369,10 @@ static int snapshot(struct pl_image *img, struct pl_chain *ch, const char *name,
 }
 
 int pl_image_snapshot(struct pl_image *img, struct pl_chain *live,
-		      const char *name, const char *description, char *ret_id,
-		      struct pl_err *err)
+		      const char *name, const char *description,
+		      const char *holder, char *ret_id, struct pl_err *err)
 {
+	const struct wanted want = { name, description, holder };
 	struct pl_chain *ch = live;
 	int rc = 0, rc2;
 
@@ -364,7 +381,7 @@ int pl_image_snapshot(struct pl_image *img, struct pl_chain *live,
 		rc = pl_image_open_chain(img, NULL, false, NULL, &ch, err);
 	if (rc < 0)
 		return rc;
-	rc = snapshot(img, ch, name, description, live != NULL, ret_id, err);
+	rc = snapshot(img, ch, &want, live != NULL, ret_id, err);
 	if (!live) {
 		rc2 = pl_chain_close(ch, rc < 0 ? NULL : err);
 		rc = rc < 0 ? rc : rc2;

@@ -88,7 +88,7 @@ int pl_image_switch_keeping(struct pl_image *img, const char *key,
 		rc = is_kept(img, &kept, err);
 	}
 	if (rc == 0 && !kept)
-		rc = pl_image_snapshot(img, NULL, name, description, ret_id,
-				       err);
+		rc = pl_image_snapshot(img, NULL, name, description, NULL,
+				       ret_id, err);
 	return rc == 0 ? pl_image_switch(img, target, err) : rc;
 }

@@ -93,6 +93,7 @@ Napi::Object snapshot_object(Napi::Env env, const ImageSnapshot &one)
 	out["description"] = string(env, one.description);
 	out["created"] = string(env, one.created);
 	out["hidden"] = Napi::Boolean::New(env, one.hidden);
+	out["holder"] = string(env, one.holder);
 	return out;
 }
 

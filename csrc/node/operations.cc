@@ -57,7 +57,7 @@ Napi::Value create(const Napi::CallbackInfo &info)
 		});
 }
 
-/* (dir, name | null, description | null) -> id */
+/* (dir, name | null, description | null, holder | null) -> id */
 Napi::Value snapshot(const Napi::CallbackInfo &info)
 {
 	auto id = std::make_shared<std::string>(PL_ID_LEN + 1, '\0');
@@ -65,13 +65,15 @@ Napi::Value snapshot(const Napi::CallbackInfo &info)
 	return start(
 		info.Env(),
 		[path = text_or_empty(info[0]), name = text_or_empty(info[1]),
-		 description = text_or_empty(info[2]), id](pl_err *err) {
+		 description = text_or_empty(info[2]),
+		 holder = text_or_empty(info[3]), id](pl_err *err) {
 			return with_image(path, "ploop snapshot", err,
 					  [&](pl_image *img) {
 						  return pl_image_snapshot(
 							  img, nullptr,
 							  or_null(name),
 							  or_null(description),
+							  or_null(holder),
 							  id->data(), err);
 					  });
 		},

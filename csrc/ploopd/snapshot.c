@@ -57,13 +57,15 @@ static int prepare(struct pl_worker *w, struct pl_call *call,
 		   struct pl_err *err)
 {
 	struct pl_chain *ch = pl_engine_chain(w->engine);
-	const char *name, *description;
+	const char *name, *description, *holder;
 	int rc;
 
 	if (pl_call_get_text(call, "name", 127, &name, err) < 0 ||
-	    pl_call_get_text(call, "description", 255, &description, err) < 0)
+	    pl_call_get_text(call, "description", 255, &description, err) < 0 ||
+	    pl_call_get_text(call, "holder", 127, &holder, err) < 0)
 		return -EINVAL;
-	rc = pl_image_snapshot_prepare(w->image, ch, name, description, err);
+	rc = pl_image_snapshot_prepare(w->image, ch, name, description, holder,
+				       err);
 	if (rc == -ESTALE)
 		start_over(err);
 	return rc;

@@ -188,6 +188,7 @@ static int adopt(struct pl_receive *r, const char *parent, struct pl_err *err)
 		memcpy(layers[i].parent, below, strlen(below) + 1);
 		snaps[i] = r->m.list[i].snap;
 		snaps[i].hidden = false;
+		snaps[i].holder[0] = '\0';
 		memcpy(snaps[i].layer, layers[i].id, PL_ID_LEN + 1);
 	}
 	if (rc == 0)

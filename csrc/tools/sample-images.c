@@ -97,7 +97,8 @@ static void snapshot(struct sample *s, const char *name)
 	char id[PL_ID_LEN + 1];
 
 	if (s->failed ||
-	    !fine(s, pl_image_snapshot(s->img, s->ch, name, NULL, id, &s->err)))
+	    !fine(s, pl_image_snapshot(s->img, s->ch, name, NULL, NULL, id,
+					&s->err)))
 		return;
 	snprintf(old->snapshot, sizeof(old->snapshot), "%s", name);
 	d->size = old->size;

@@ -35,6 +35,7 @@ interface FullHost extends CurrentLimits {
 interface SnapshotText {
   name?: string;
   description?: string;
+  holder?: string;
 }
 
 /** Microseconds. */

@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 
 import { PloopError } from '../errors.js';
 import { readDescriptor } from '../image/descriptor.js';
+import { holderOf } from '../image/holder.js';
 import { findSnapshot } from '../image/snapshots.js';
 import { checkFunction, checkOptions, checkPath, checkText } from '../native/arguments.js';
 import { native, type NativeCheckResult, type NativeExtent } from '../native/index.js';
@@ -21,6 +22,8 @@ export interface TakeSnapshotOptions extends RunDirectoryOption {
   name?: string | undefined;
   /** At most 255 bytes. */
   description?: string | undefined;
+  /** A process: the snapshot is temporary and goes when that has ended (filesystem/image/collect.ts). */
+  holder?: number | undefined;
   /**
    * Called for an attached image; must run `switchOver` with the file systems on the device frozen, and thaw them whatever
    * happens. What takes time is done before and after.
@@ -32,6 +35,8 @@ export interface TakeSnapshotOptions extends RunDirectoryOption {
 export interface TakenSnapshot {
   id: string;
   name: string | null;
+  /** Of a temporary one: the process it is kept for, as in the list; else null. */
+  holder: string | null;
   /** The image was attached while it was taken. */
   live: boolean;
   /** How long requests were held back; null when the image was detached. */
@@ -44,23 +49,25 @@ type SnapshotText = ControlOperations['snapshot'][0];
 
 export async function takeSnapshot(dir: string, options: TakeSnapshotOptions = {}): Promise<TakenSnapshot> {
   checkPath('snapshot: dir', dir);
-  checkOptions('snapshot', options, ['runDir', 'name', 'description', 'frozen', 'signal']);
+  checkOptions('snapshot', options, ['runDir', 'name', 'description', 'holder', 'frozen', 'signal']);
   const what = {
     ...(options.name === undefined ? {} : { name: checkText('snapshot: name', options.name, { maxBytes: 127 }) }),
     ...(options.description === undefined
       ? {}
       : { description: checkText('snapshot: description', options.description, { maxBytes: 255, empty: true }) }),
+    ...(options.holder === undefined ? {} : { holder: await holderOf(options.holder) }),
   };
   const name = options.name ?? null;
+  const holder = what.holder ?? null;
   const attachment = await findAttachment(dir, options);
   if (attachment === null || !attachment.live) {
     const id = await whileDetached(dir, () => native.snapshot(dir, what), { ...options, doing: 'taking a snapshot' });
-    return { id, name, live: false, pausedUs: null, times: null };
+    return { id, name, holder, live: false, pausedUs: null, times: null };
   }
   // Before anything is frozen: the freeze would wait as well.
   await refuseWhileFull(attachment, 'a snapshot');
   const { id: taken, ...times } = await snapshotLive(attachment, what, options);
-  return { id: taken, name, live: true, pausedUs: times.pausedUs, times };
+  return { id: taken, name, holder, live: true, pausedUs: times.pausedUs, times };
 }
 
 async function snapshotLive(

@@ -6,7 +6,7 @@ import { type DeletedSnapshot, deleteSnapshot } from '../attach/jobs.js';
 import { type SwitchedTo, switchToSnapshot, type TakenSnapshot } from '../attach/operations.js';
 import { PloopError } from '../errors.js';
 import { readDescriptor } from '../image/descriptor.js';
-import { findSnapshot, listSnapshots, type Snapshot } from '../image/snapshots.js';
+import { findSnapshot, type ListedSnapshot, listSnapshots } from '../image/snapshots.js';
 import { requireContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
 import type { ContainerPaths, VzRootOptions } from './place/roots.js';
@@ -26,7 +26,7 @@ export async function snapshotContainer(ctid: string, options: SnapshotContainer
   return withContainerLock(paths, 'vzctl snapshot', () => snapshotContainerImage(paths, options));
 }
 
-export async function listContainerSnapshots(ctid: string, options: VzRootOptions = {}): Promise<Snapshot[]> {
+export async function listContainerSnapshots(ctid: string, options: VzRootOptions = {}): Promise<ListedSnapshot[]> {
   const { paths } = await requireContainer(ctid, options);
   return listSnapshots(paths.imageDir);
 }

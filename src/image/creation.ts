@@ -7,7 +7,7 @@ import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
 import { PloopError } from '../errors.js';
-import { startTicksOf } from '../exec/start-ticks.js';
+import { bootId, startTicksOf } from '../exec/start-ticks.js';
 import { native } from '../native/index.js';
 
 const NOTE = 'creating';
@@ -60,10 +60,6 @@ async function removeAll(path: string, made: boolean): Promise<void> {
 async function ownNote(made: boolean): Promise<Note> {
   const startTicks = (await startTicksOf(process.pid)) ?? '';
   return { host: hostname(), boot: await bootId(), pid: process.pid, startTicks, made };
-}
-
-async function bootId(): Promise<string> {
-  return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
 }
 
 /** null: there is none. One that is not whole was being written when its writer died. */

@@ -5,6 +5,7 @@ import { PloopError } from '../errors.js';
 import { checkText } from '../native/arguments.js';
 import type { NativeSnapshot } from '../native/index.js';
 import { readDescriptor, type ImageDescriptor } from './descriptor.js';
+import { holderIsGone } from './holder.js';
 
 export interface Snapshot {
   id: string;
@@ -19,11 +20,19 @@ export interface Snapshot {
   layer: string;
   /** The present state of the disk builds on this one. */
   current: boolean;
+  /** The process a temporary one is kept for (FMT-118); null: it stays until it is deleted. */
+  holder: string | null;
+}
+
+export interface ListedSnapshot extends Snapshot {
+  /** A temporary one whose holder has ended: the next command that works on the image deletes it. */
+  gone: boolean;
 }
 
 /** In order of creation; deleted ones whose layer others still need are left out. */
-export async function listSnapshots(dir: string): Promise<Snapshot[]> {
-  return snapshotsOf(await readDescriptor(dir));
+export async function listSnapshots(dir: string): Promise<ListedSnapshot[]> {
+  const snapshots = snapshotsOf(await readDescriptor(dir));
+  return Promise.all(snapshots.map(async (one) => ({ ...one, gone: one.holder !== null && (await holderIsGone(one.holder)) })));
 }
 
 export function snapshotsOf(descriptor: ImageDescriptor): Snapshot[] {
@@ -46,6 +55,7 @@ export function snapshotsOf(descriptor: ImageDescriptor): Snapshot[] {
     parent: nearest(parents.get(one.layer)),
     layer: one.layer,
     current: one.id === current,
+    holder: one.holder === '' ? null : one.holder,
   }));
 }
 

@@ -55,7 +55,7 @@ export interface Binding {
   ): Promise<NativeDiff>;
   check(dir: string, limit: number, data: boolean, repair: boolean): Promise<NativeCheckResult>;
   addChecksums(dir: string, onProgress: ((done: number, total: number) => void) | null, stop: StopFlag): Promise<number>;
-  snapshot(dir: string, name: string | null, description: string | null): Promise<string>;
+  snapshot(dir: string, name: string | null, description: string | null, holder: string | null): Promise<string>;
   clone(from: string, snapshot: string, to: string, label: string | null, copy: boolean): Promise<void>;
   newId(dir: string): Promise<string>;
   switchTo(dir: string, snapshot: string, keepAs: string, description: string): Promise<string>;

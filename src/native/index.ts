@@ -10,23 +10,14 @@ import { diff, type NativeDiff, type NativeDiffOptions } from './diff.js';
 import type { NativeCheckResult } from './findings.js';
 import { type NativeReader, Reader } from './reader.js';
 import { space, type NativeSpace } from './space.js';
-import type { NativeCompactResult, NativeExtent, NativeReclaimResult } from './results.js';
+import type { NativeCompactResult, NativeExtent, NativeReclaimResult, NativeSnapshot } from './results.js';
 import { checkLongWork, type LongWork, stoppable } from './stoppable.js';
 
 export type { NativeChangedExtent, NativeDiff, NativeDiffOptions } from './diff.js';
 export type { NativeCheckResult, NativeFinding } from './findings.js';
-export type { NativeCompactResult, NativeExtent, NativeReclaimResult } from './results.js';
+export type { NativeCompactResult, NativeExtent, NativeReclaimResult, NativeSnapshot } from './results.js';
 export type { NativeReader } from './reader.js';
 export type { NativeSpace, NativeSpacePage } from './space.js';
-
-export interface NativeSnapshot {
-  id: string;
-  layer: string;
-  name: string;
-  description: string;
-  created: string;
-  hidden: boolean;
-}
 
 export interface NativeLayerUsage {
   hostBytes: number;
@@ -83,7 +74,7 @@ export interface Native {
   check(dir: string, options?: { data?: boolean; repair?: boolean }): Promise<NativeCheckResult>;
   /** For sealed layers that lack them; how many got them. */
   addChecksums(dir: string, options?: LongWork): Promise<number>;
-  snapshot(dir: string, options?: { name?: string; description?: string }): Promise<string>;
+  snapshot(dir: string, options?: { name?: string; description?: string; holder?: string }): Promise<string>;
   /** A new image over the layers that the snapshot shows, sharing their files; `copy` where that can't be. */
   clone(from: string, snapshot: string, to: string, options?: { label?: string; copy?: boolean }): Promise<void>;
   newId(dir: string): Promise<string>;
@@ -168,11 +159,12 @@ export const native: Native = {
 
   async snapshot(dir, options = {}) {
     checkPath('snapshot: dir', dir);
-    checkOptions('snapshot', options, ['name', 'description']);
+    checkOptions('snapshot', options, ['name', 'description', 'holder']);
     const name = options.name === undefined ? null : checkText('snapshot: name', options.name, { maxBytes: 127 });
     const description =
       options.description === undefined ? null : checkText('snapshot: description', options.description, { maxBytes: 255, empty: true });
-    return translated(binding().snapshot(dir, name, description));
+    const holder = options.holder === undefined ? null : checkText('snapshot: holder', options.holder, { maxBytes: 127 });
+    return translated(binding().snapshot(dir, name, description, holder));
   },
 
   async clone(from, snapshot, to, options = {}) {

@@ -24,3 +24,14 @@ export interface NativeReclaimResult {
   inUse: number;
   punchedBytes: number;
 }
+
+export interface NativeSnapshot {
+  id: string;
+  layer: string;
+  name: string;
+  description: string;
+  created: string;
+  hidden: boolean;
+  /** The process a temporary one is kept for (FMT-118); '' = none. */
+  holder: string;
+}

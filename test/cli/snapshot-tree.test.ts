@@ -6,7 +6,16 @@ import { renderTree } from '../../src/cli/ploop/snapshot-list.js';
 import type { Snapshot } from '../../src/image/snapshots.js';
 
 function snapshot(id: string, parent: string | null, current = false): Snapshot {
-  return { id: id.repeat(8), name: id, description: null, created: '2026-11-21', parent: parent?.repeat(8) ?? null, layer: id, current };
+  return {
+    id: id.repeat(8),
+    name: id,
+    description: null,
+    created: '2026-11-21',
+    parent: parent?.repeat(8) ?? null,
+    layer: id,
+    current,
+    holder: null,
+  };
 }
 
 describe('ploop snapshot-list --tree', () => {

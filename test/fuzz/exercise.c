@@ -243,7 +243,7 @@ static void operate(struct sandbox *s, unsigned which)
 	size = pl_image_desc(img)->size;
 	switch (which % 5) {
 	case 1:
-		rc = pl_image_snapshot(img, NULL, NULL, "", id, &err);
+		rc = pl_image_snapshot(img, NULL, NULL, "", NULL, id, &err);
 		break;
 	case 2:
 		if (pl_image_desc(img)->n_snapshots)

@@ -208,7 +208,8 @@ static void make_base(struct pl_dir *dir)
 	fuzz_require(pl_image_create(dir, &p, NULL) == 0);
 	fuzz_require(pl_image_open(&img, dir, PL_IMAGE_WRITE, "fuzz", NULL) ==
 		     0);
-	fuzz_require(pl_image_snapshot(img, NULL, "base", NULL, id, NULL) == 0);
+	fuzz_require(pl_image_snapshot(img, NULL, "base", NULL, NULL, id,
+				       NULL) == 0);
 	pl_image_close(img);
 	fuzz_require(dir->ops->open(dir, "image.json", 0, &st, NULL) == 0);
 	fuzz_require(pl_store_size(st, &size) == 0 && size < sizeof(text));

@@ -13,6 +13,7 @@ const snapshot = (head: string, layer: string, more: { name?: string; hidden?: b
   description: '',
   created: '2026-11-20T10:00:00Z',
   hidden: more.hidden ?? false,
+  holder: '',
 });
 
 /** a ← b ← c ← top, and a branch d on a; b's snapshot is hidden. */

@@ -4,11 +4,12 @@ import { resolve } from 'node:path';
 
 import { attachImage } from '../../attach/ploopd.js';
 import { readDescriptor } from '../../image/descriptor.js';
+import { collectTemporary } from '../../filesystem/image/collect.js';
 import { findSnapshot } from '../../image/snapshots.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
 import { LIMIT_OPTIONS, limitsOf } from '../limits.js';
 import { VIA_OPTION, viaOf } from '../via.js';
-import { IMAGE_ARGUMENT, ON_FULL_OPTION, onFull, runDirOption, text, word } from './image-argument.js';
+import { collectOptions, IMAGE_ARGUMENT, ON_FULL_OPTION, onFull, runDirOption, text, word } from './image-argument.js';
 
 export const attachCommand: Command = {
   name: 'attach',
@@ -41,5 +42,6 @@ async function attach(ctx: Context, args: ParsedArguments, options: ParsedOption
     signal: ctx.signal,
     ...runDirOption(ctx),
   });
+  if (!attached.readOnly) await collectTemporary(dir, collectOptions(ctx));
   ctx.result({ directory: resolve(dir), snapshot: snapshot ?? null, ...attached }, attached.device ?? '');
 }

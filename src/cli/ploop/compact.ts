@@ -6,7 +6,7 @@ import { compactImage } from '../../filesystem/image/compact.js';
 import { parseSize } from '../../units.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
 import { compactedText, stepProgress } from '../compacted.js';
-import { IMAGE_ARGUMENT, parsePercent, parseSeconds, runDirOption, word } from './image-argument.js';
+import { collectOptions, IMAGE_ARGUMENT, parsePercent, parseSeconds, word } from './image-argument.js';
 
 export const compactCommand: Command = {
   name: 'compact',
@@ -53,8 +53,7 @@ async function compact(ctx: Context, args: ParsedArguments, options: ParsedOptio
     rateBytesPerSecond: options['rate'] as number | undefined,
     timeBudgetMs: seconds === undefined ? undefined : seconds * 1000,
     ...bar.callbacks,
-    signal: ctx.signal,
-    ...runDirOption(ctx),
+    ...collectOptions(ctx),
   }).finally(() => bar.end());
   const freedBytes = done.hostBytesBefore - done.hostBytesAfter;
   ctx.result({ directory: resolve(dir), freedBytes, ...done }, compactedText(dir, done));

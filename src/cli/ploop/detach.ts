@@ -5,10 +5,11 @@ import { resolve } from 'node:path';
 import { attachmentsOf, listAttachments, type Attachment } from '../../attach/attachments.js';
 import { detachAttachment } from '../../attach/ploopd.js';
 import { PloopError } from '../../errors.js';
+import { collectTemporary } from '../../filesystem/image/collect.js';
 import { readDescriptor } from '../../image/descriptor.js';
 import { findSnapshot } from '../../image/snapshots.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
-import { runDirOption, text, word } from './image-argument.js';
+import { collectOptions, runDirOption, text, word } from './image-argument.js';
 
 export const detachCommand: Command = {
   name: 'detach',
@@ -27,7 +28,11 @@ export const detachCommand: Command = {
 
 async function detach(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<void> {
   const chosen = await choose(ctx, word(args, 'dir'), options);
+  const top = chosen.find((one) => one.snapshot === null && one.live && !one.readOnly);
+  if (top !== undefined) await collectTemporary(top.directory, collectOptions(ctx));
   for (const one of chosen) await detachAttachment(one, runDirOption(ctx));
+  const [first] = chosen;
+  if (top === undefined && first !== undefined) await collectTemporary(first.directory, collectOptions(ctx));
   const detached = chosen.map(({ attachment, directory, snapshot, device }) => ({ attachment, directory, snapshot, device }));
   ctx.result({ detached }, detached.map((one) => `${one.directory}: ${one.device ?? 'ploopd'} detached`).join('\n'));
 }

@@ -56,6 +56,11 @@ export function runDirOption(ctx: Context): { runDir: string | undefined } {
   return { runDir: ctx.env['PLOOP_RUN_DIR'] };
 }
 
+/** For what deletes temporary snapshots that nobody holds any more. */
+export function collectOptions(ctx: Context): { runDir: string | undefined; signal: AbortSignal; onNote: (note: string) => void } {
+  return { ...runDirOption(ctx), signal: ctx.signal, onNote: (note) => ctx.note(note) };
+}
+
 /** Runs work with a progress bar that always ends. */
 export async function withProgress<T>(
   ctx: Context,

@@ -6,7 +6,7 @@ import { mountImage } from '../../filesystem/image/mount.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
 import { LIMIT_OPTIONS, limitsOf } from '../limits.js';
 import { VIA_OPTION, viaOf } from '../via.js';
-import { IMAGE_ARGUMENT, ON_FULL_OPTION, onFull, runDirOption, text, word } from './image-argument.js';
+import { collectOptions, IMAGE_ARGUMENT, ON_FULL_OPTION, onFull, text, word } from './image-argument.js';
 
 export const mountCommand: Command = {
   name: 'mount',
@@ -38,8 +38,7 @@ async function mount(ctx: Context, args: ParsedArguments, options: ParsedOptions
     onFull: onFull(options),
     ...viaOf(options),
     ...limitsOf(options),
-    signal: ctx.signal,
-    ...runDirOption(ctx),
+    ...collectOptions(ctx),
   });
   if (mounted.journalSkipped) {
     ctx.note(

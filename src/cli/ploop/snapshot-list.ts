@@ -2,7 +2,8 @@
 // `ploop snapshot-list`: the tree of snapshots.
 import { resolve } from 'node:path';
 
-import { listSnapshots, type Snapshot } from '../../image/snapshots.js';
+import { type ListedSnapshot, listSnapshots, type Snapshot } from '../../image/snapshots.js';
+import { parseHolder } from '../../image/holder.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
 import { table } from '../table.js';
 import { IMAGE_ARGUMENT, word } from './image-argument.js';
@@ -10,7 +11,9 @@ import { IMAGE_ARGUMENT, word } from './image-argument.js';
 export const snapshotListCommand: Command = {
   name: 'snapshot-list',
   summary: 'list the snapshots of an image',
-  description: 'The oldest first. The one marked with * is what the present state builds on.',
+  description:
+    'The oldest first. The one marked with * is what the present state builds on. HOLDER: the process a temporary one is kept for; ' +
+    'gone when that has ended: then the next command that works on the image deletes it.',
   arguments: [IMAGE_ARGUMENT],
   options: [{ flags: '--tree', summary: 'show what builds on what' }],
   run: list,
@@ -23,13 +26,15 @@ async function list(ctx: Context, args: ParsedArguments, options: ParsedOptions)
   ctx.result({ directory: resolve(dir), snapshots }, render(snapshots));
 }
 
-export function renderSnapshots(snapshots: readonly Snapshot[]): string {
-  const titles = ['PARENT', 'C', 'ID', 'CREATED', 'NAME', 'DESCRIPTION'];
+export function renderSnapshots(snapshots: readonly ListedSnapshot[]): string {
+  const held = snapshots.some((one) => one.holder !== null);
+  const titles = ['PARENT', 'C', 'ID', 'CREATED', ...(held ? ['HOLDER'] : []), 'NAME', 'DESCRIPTION'];
   const rows = snapshots.map((one) => [
     one.parent?.slice(0, 8) ?? '-',
     one.current ? '*' : '',
     one.id,
     one.created,
+    ...(held ? [holderText(one)] : []),
     one.name ?? '-',
     one.description ?? '',
   ]);
@@ -39,6 +44,12 @@ export function renderSnapshots(snapshots: readonly Snapshot[]): string {
   );
 }
 
+/** "pid 12", "gone"; "-" for one that stays until it is deleted. */
+function holderText({ holder, gone }: ListedSnapshot): string {
+  if (holder === null) return '-';
+  return gone ? 'gone' : `pid ${parseHolder(holder)?.pid ?? '?'}`;
+}
+
 /** Children below their parents; the present state is shown where it builds on. */
 export function renderTree(snapshots: readonly Snapshot[]): string {
   const below = (parent: string | null, indent: string): string[] => {
@@ -46,7 +57,7 @@ export function renderTree(snapshots: readonly Snapshot[]): string {
     const present = parent === null ? snapshots.every((one) => !one.current) : snapshots.some((one) => one.id === parent && one.current);
     const lines = children.map((one) => ({
       id: one.id,
-      text: `${one.id.slice(0, 8)}  ${one.created}${one.name === null ? '' : `  ${one.name}`}`,
+      text: `${one.id.slice(0, 8)}  ${one.created}${one.name === null ? '' : `  ${one.name}`}${one.holder === null ? '' : '  (temporary)'}`,
     }));
     const all = present ? [...lines, { id: null, text: '(present state)' }] : lines;
     return all.flatMap(({ id, text: line }, at) => {

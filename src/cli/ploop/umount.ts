@@ -2,7 +2,7 @@
 // `ploop umount`: the way back from `ploop mount`.
 import { unmountImage, type UnmountedImage } from '../../filesystem/image/unmount.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
-import { runDirOption, text, word } from './image-argument.js';
+import { collectOptions, text, word } from './image-argument.js';
 
 export const umountCommand: Command = {
   name: 'umount',
@@ -22,7 +22,7 @@ export const umountCommand: Command = {
 
 async function umount(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<void> {
   const target = word(args, 'target');
-  const done = await unmountImage(target, { snapshot: text(options['snapshot']), signal: ctx.signal, ...runDirOption(ctx) });
+  const done = await unmountImage(target, { snapshot: text(options['snapshot']), ...collectOptions(ctx) });
   if (done.writeErrors) {
     ctx.note('The image refused writes, so not all that was written is stored. The kernel log (dmesg) and the space on the host say why.');
   }

@@ -17,9 +17,10 @@ import { isFileSystemType, type FileSystemType } from '../type.js';
 import { readSuperblock } from '../usage.js';
 import { measured, type CompactStep, type StepFigures } from './compact-step.js';
 import { packStep, trimStep } from './compact-mounted.js';
+import { type CollectNote, collectTemporary } from './collect.js';
 import { clearAbandoned, withAttached, withMountedDevice } from './temporary.js';
 
-export interface CompactImageOptions extends RunDirectoryOption {
+export interface CompactImageOptions extends RunDirectoryOption, CollectNote {
   /** false: do not ask the file system what it does not use. Default true. */
   trim?: boolean | undefined;
   /** Default: where the image's discard policy makes it worthwhile (`cluster`). true: always tries; false: never. */
@@ -61,6 +62,7 @@ export async function compactImage(dir: string, options: CompactImageOptions = {
     checkAttachment(attachment);
     await refuseWhileFull(attachment, 'compacting');
   }
+  await collectTemporary(dir, options);
   const endMs = options.timeBudgetMs === undefined ? Infinity : performance.now() + options.timeBudgetMs;
   const work: Work = { dir, attachment, descriptor: await readDescriptor(dir), endMs, options };
   const before = await hostUsage(dir);

@@ -14,11 +14,12 @@ import { findSnapshot } from '../../image/snapshots.js';
 import { checkMountPoint, mountFileSystem } from '../mount.js';
 import type { FileSystemType } from '../type.js';
 import { readSuperblock } from '../usage.js';
+import { type CollectNote, collectTemporary } from './collect.js';
 import { detachDevice } from './detach.js';
 import { makeMountPoint, removeMountPoint } from './places.js';
 import { clearAbandoned } from './temporary.js';
 
-export interface MountImageOptions extends RunDirectoryOption, DeviceLimits {
+export interface MountImageOptions extends RunDirectoryOption, DeviceLimits, CollectNote {
   /** An existing directory. Default: one below the run directory, which only root may enter. */
   mountPoint?: string | undefined;
   readOnly?: boolean | undefined;
@@ -51,7 +52,9 @@ export async function mountImage(dir: string, options: MountImageOptions = {}): 
   const { runDir, signal, readOnly, onFull, via, iops, bps } = options;
   const attached = await attachImage(dir, { runDir, signal, readOnly, onFull, via, iops, bps, ...(snapshot === null ? {} : { snapshot }) });
   try {
-    return await mountAttached(dir, attached, { ...options, snapshot });
+    const mounted = await mountAttached(dir, attached, { ...options, snapshot });
+    if (!attached.readOnly) await collectTemporary(dir, options);
+    return mounted;
   } catch (error) {
     await detachDevice(attached, options).catch(() => undefined);
     throw error;

@@ -3,13 +3,18 @@
 import { mountPointsOf } from '../../attach/mounts.js';
 import { takeSnapshot, type TakenSnapshot, type TakeSnapshotOptions } from '../../attach/operations.js';
 import { withFrozen } from '../freeze.js';
+import { type CollectNote, collectTemporary } from './collect.js';
 
 export interface ConsistentSnapshot extends TakenSnapshot {
   /** How long the file system was frozen; null when it was not mounted. */
   frozenMs: number | null;
 }
 
-export async function consistentSnapshot(dir: string, options: Omit<TakeSnapshotOptions, 'frozen'> = {}): Promise<ConsistentSnapshot> {
+export interface ConsistentSnapshotOptions extends Omit<TakeSnapshotOptions, 'frozen'>, CollectNote {}
+
+/** Also deletes temporary snapshots of the image that nobody holds any more. */
+export async function consistentSnapshot(dir: string, given: ConsistentSnapshotOptions = {}): Promise<ConsistentSnapshot> {
+  const { onNote, ...options } = given;
   let frozenMs: number | null = null;
   const taken = await takeSnapshot(dir, {
     ...options,
@@ -20,5 +25,6 @@ export async function consistentSnapshot(dir: string, options: Omit<TakeSnapshot
       ({ frozenMs } = await withFrozen(mountPoint, switchOver, { signal: options.signal }));
     },
   });
+  await collectTemporary(dir, { runDir: options.runDir, signal: options.signal, onNote });
   return { ...taken, frozenMs };
 }

@@ -13,11 +13,12 @@ import { PloopError } from '../../errors.js';
 import { readDescriptor } from '../../image/descriptor.js';
 import { findSnapshot } from '../../image/snapshots.js';
 import { unmountFileSystem } from '../unmount.js';
+import { type CollectNote, collectTemporary } from './collect.js';
 import { endDead, unmountAndDetach } from './detach.js';
 import { removeMountPoint } from './places.js';
 import { clearAbandoned } from './temporary.js';
 
-export interface UnmountImageOptions extends RunDirectoryOption {
+export interface UnmountImageOptions extends RunDirectoryOption, CollectNote {
   /** With an image's directory: this snapshot's mount, not the image's own. */
   snapshot?: string | undefined;
   signal?: AbortSignal | undefined;
@@ -39,12 +40,29 @@ export interface UnmountedImage {
 export async function unmountImage(target: string, options: UnmountImageOptions = {}): Promise<UnmountedImage> {
   const path = await realpath(target).catch(() => resolve(target));
   const mount = (await readMounts()).findLast((entry) => entry.mountPoint === path);
-  if (mount !== undefined) return unmountOne(await attachmentOfMount(mount, options), path, options);
+  if (mount !== undefined) {
+    const found = await attachmentOfMount(mount, options);
+    return collecting(found, () => unmountOne(found, path, options), options);
+  }
   const attachment = (await attachmentOfDevice(path, options)) ?? (await attachmentOfImage(target, options));
   if (attachment.live && (await mountPoints(attachment)).length === 0) throw notMounted(attachment);
   await refuseWhileFull(attachment, 'unmounting');
   await endDead(attachment, options);
-  return result(attachment, { ...(await unmountAndDetach(attachment, options)), remaining: [], detached: true });
+  const unmount = async (): Promise<UnmountedImage> =>
+    result(attachment, { ...(await unmountAndDetach(attachment, options)), remaining: [], detached: true });
+  return collecting(attachment, unmount, options);
+}
+
+/** Temporary snapshots go while ploopd is there to do it; one that was mounted itself goes after that. */
+async function collecting(
+  { directory, live, snapshot, readOnly }: Attachment,
+  unmount: () => Promise<UnmountedImage>,
+  options: UnmountImageOptions,
+): Promise<UnmountedImage> {
+  if (snapshot === null && live && !readOnly) await collectTemporary(directory, options);
+  const unmounted = await unmount();
+  if (snapshot !== null && unmounted.detached) await collectTemporary(directory, options);
+  return unmounted;
 }
 
 /** One mount point of perhaps several: the device goes with the last. */

@@ -44,7 +44,9 @@ pl_test("a crash before the descriptor's rename takes no snapshot (FMT-111)")
 	struct pl_image *dead;
 
 	require(begin());
-	is_int(pl_image_snapshot_prepare(sc.img, sc.ch, NULL, NULL, &sc.err), 0);
+	is_int(pl_image_snapshot_prepare(sc.img, sc.ch, NULL, NULL, NULL,
+					 &sc.err),
+	       0);
 	is_int(scene_layer_files(&sc), 2);
 	is_int(pl_chain_flush(sc.ch), 0);
 	pl_chain_abandon(sc.ch);
@@ -172,7 +174,7 @@ pl_test("what is opened for reading is not written to")
 	is_int(pl_image_open_chain(sc.img, NULL, false, NULL, &sc.ch, &sc.err),
 	       -EROFS);
 	is_int(sc.err.code, PL_E_READ_ONLY);
-	is_int(pl_image_snapshot(sc.img, NULL, NULL, NULL, id, &sc.err),
+	is_int(pl_image_snapshot(sc.img, NULL, NULL, NULL, NULL, id, &sc.err),
 	       -EROFS);
 	is_int(pl_image_switch(sc.img, "x", &sc.err), -EROFS);
 	is_int(pl_image_resize(sc.img, NULL, 32 * MIB, &sc.err), -EROFS);

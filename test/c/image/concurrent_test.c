@@ -159,7 +159,9 @@ static void concurrent(unsigned snapshots, uint64_t seed)
 	for (unsigned i = 0; i <= snapshots; i++) {
 		run(&sh, w);
 		ok(verify(&sh, w));
-		is_int(pl_image_snapshot(img, sh.ch, NULL, NULL, id, &err), 0);
+		is_int(pl_image_snapshot(img, sh.ch, NULL, NULL, NULL, id,
+					 &err),
+		       0);
 	}
 	is_int(pl_chain_close(sh.ch, &err), 0);
 	is_int(pl_image_open_chain(img, NULL, false, NULL, &sh.ch, &err), 0);

@@ -90,6 +90,8 @@ pl_test("reads one without what may be absent (FMT-103)")
 	fine("snapshots.0.name", NULL);
 	fine("snapshots.0.description", NULL);
 	fine("snapshots.0.hidden", NULL);
+	fine("snapshots.0.holder", "null");
+	fine("snapshots.0.holder", "\"linux:12:34:boot:56\"");
 	fine("snapshots", "[]");
 }
 
@@ -119,6 +121,7 @@ pl_test("rejects a member that is missing or of another kind (FMT-103)")
 	bad("layers.0.size", NULL);
 	bad("snapshots.0.created", NULL);
 	bad("snapshots.0.hidden", "\"yes\"");
+	bad("snapshots.0.holder", "{}");
 	bad("layers", "[1]");
 	bad("snapshots", "[null]");
 }

@@ -148,7 +148,7 @@ pl_test("is kept in the descriptor, across snapshots and in clones, too")
 	struct pl_dir *to;
 
 	require(begin("kept", PL_DISCARD_CLUSTER));
-	is_int(pl_image_snapshot(img, ch, "one", NULL, id, &err), 0);
+	is_int(pl_image_snapshot(img, ch, "one", NULL, NULL, id, &err), 0);
 	close_image();
 	require(done(pl_dir_open(&to, scratch_file("clone"), PL_OPEN_CREATE,
 				 NULL, &err)) &&

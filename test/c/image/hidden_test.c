@@ -53,7 +53,7 @@ pl_test("a layer that a snapshot shows stays whole")
 				 NULL, &err)) &&
 		done(pl_image_create(dir, &params, &err)) && open_image() &&
 		fill(0, 32, 'a') &&
-		done(pl_image_snapshot(img, ch, "one", NULL, id, &err)) &&
+		done(pl_image_snapshot(img, ch, "one", NULL, NULL, id, &err)) &&
 		fill(0, 32, 'b'));
 	ok(done(pl_image_reclaim_hidden(img, ch, &res, NULL, &err)));
 	is_int(res.layers, 0);

@@ -334,7 +334,8 @@ static bool after_switch(struct model *m)
 static bool take(struct model *m, char *id)
 {
 	struct pl_err err;
-	int rc = pl_image_snapshot_prepare(m->img, m->ch, NULL, NULL, &err);
+	int rc = pl_image_snapshot_prepare(m->img, m->ch, NULL, NULL, NULL,
+					   &err);
 
 	if (rc < 0)
 		return model_trouble(m, "snapshot: %s", err.msg);

@@ -80,7 +80,7 @@ static bool snapshot(struct patient *p, bool sums)
 
 	if (pl_image_open(&img, p->dir, PL_IMAGE_WRITE, "test", &err) < 0)
 		return trouble("open", &err);
-	rc = pl_image_snapshot(img, NULL, "one", NULL, p->snapshot, &err);
+	rc = pl_image_snapshot(img, NULL, "one", NULL, NULL, p->snapshot, &err);
 	if (rc == 0 && sums)
 		rc = pl_image_add_checksums(img, NULL, NULL, NULL, &added,
 					    &err);

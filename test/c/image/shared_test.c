@@ -51,7 +51,7 @@ static bool prepared(const char *name)
 		if (!says(pl_image_open_chain(img, NULL, false, NULL, &ch,
 					      &err)) ||
 		    !fill(ch, i * MIB, 'a' + (int)i) ||
-		    !says(pl_image_snapshot(img, ch, NULL, NULL, ids[i],
+		    !says(pl_image_snapshot(img, ch, NULL, NULL, NULL, ids[i],
 					    &err)) ||
 		    !says(pl_chain_close(ch, &err)))
 			return false;

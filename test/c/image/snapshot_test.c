@@ -39,7 +39,8 @@ static bool build(const struct shape *s, struct pl_faults **faults)
 
 static int prepare_and_commit(void)
 {
-	int rc = pl_image_snapshot_prepare(sc.img, sc.ch, "s", NULL, &sc.err);
+	int rc = pl_image_snapshot_prepare(sc.img, sc.ch, "s", NULL, NULL,
+					   &sc.err);
 
 	return rc < 0 ? rc : pl_image_snapshot_commit(sc.img, sc.ch, &sc.err);
 }
@@ -82,7 +83,8 @@ enum step { PREPARED, COMMITTED, SWITCHED, FLUSHED, SETTLED, SEALED, STEPS };
 
 static bool go_to(enum step step, char *id)
 {
-	if (pl_image_snapshot_prepare(sc.img, sc.ch, "s", NULL, &sc.err) < 0)
+	if (pl_image_snapshot_prepare(sc.img, sc.ch, "s", NULL, NULL,
+				      &sc.err) < 0)
 		return false;
 	if (step >= COMMITTED &&
 	    pl_image_snapshot_commit(sc.img, sc.ch, &sc.err) < 0)
@@ -180,20 +182,53 @@ pl_test("a preparation is void after another change of the image")
 	char id[PL_ID_LEN + 1], first[PL_ID_LEN + 1];
 
 	require(scene_create(&sc, 16 * MIB, 4096) && scene_open(&sc, true));
-	is_int(pl_image_snapshot_prepare(sc.img, sc.ch, "s", NULL, &sc.err), 0);
+	is_int(pl_image_snapshot_prepare(sc.img, sc.ch, "s", NULL, NULL,
+					 &sc.err),
+	       0);
 	is_int(scene_layer_files(&sc), 2);
 	is_int(pl_image_resize(sc.img, sc.ch, 32 * MIB, &sc.err), 0);
 	is_int(scene_layer_files(&sc), 1);
 	ok(scene_snapshot(&sc, "s", first));
-	is_int(pl_image_snapshot_prepare(sc.img, sc.ch, "s", NULL, &sc.err),
+	is_int(pl_image_snapshot_prepare(sc.img, sc.ch, "s", NULL, NULL,
+					 &sc.err),
 	       -EEXIST);
-	is_int(pl_image_snapshot_prepare(sc.img, sc.ch, "t", NULL, &sc.err), 0);
+	is_int(pl_image_snapshot_prepare(sc.img, sc.ch, "t", NULL, NULL,
+					 &sc.err),
+	       0);
 	ok(scene_snapshot(&sc, "u", id)); /* not the one prepared */
 	is_int(pl_image_desc(sc.img)->n_snapshots, 2);
 	is_str(pl_image_desc(sc.img)->snapshots[1].name, "u");
 	is_int((int)(pl_chain_size(sc.ch) / MIB), 32);
 	require(scene_close(&sc));
 	is_int(scene_check(&sc), 0);
+	scene_fini(&sc);
+}
+
+pl_test("keeps for whom a temporary snapshot is (FMT-118)")
+{
+	const char *who = "linux:1:2:boot:3", *other = "of another kind";
+	char id[PL_ID_LEN + 1], long_one[129] = "";
+
+	require(scene_create(&sc, 16 * MIB, 4096) && scene_open(&sc, true));
+	memset(long_one, 'x', sizeof(long_one) - 1);
+	is_int(pl_image_snapshot(sc.img, sc.ch, "t", NULL, long_one, id,
+				 &sc.err),
+	       -EINVAL);
+	is_int(pl_image_snapshot_prepare(sc.img, sc.ch, "t", NULL, other,
+					 &sc.err),
+	       0);
+	/* What is prepared is for somebody else. */
+	is_int(pl_image_snapshot(sc.img, sc.ch, "t", NULL, who, id, &sc.err),
+	       0);
+	is_int(pl_image_snapshot(sc.img, sc.ch, "u", NULL, other, id, &sc.err),
+	       0);
+	ok(scene_snapshot(&sc, "v", id));
+	require(scene_close(&sc) && scene_open(&sc, true));
+	is_int(pl_image_desc(sc.img)->n_snapshots, 3);
+	is_str(pl_image_desc(sc.img)->snapshots[0].holder, who);
+	is_str(pl_image_desc(sc.img)->snapshots[1].holder, other);
+	is_str(pl_image_desc(sc.img)->snapshots[2].holder, "");
+	ok(scene_close(&sc));
 	scene_fini(&sc);
 }
 

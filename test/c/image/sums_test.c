@@ -187,7 +187,7 @@ static bool merge_into_sealed(struct pl_dir *dir, char *middle)
 	if (pl_image_open(&img, dir, PL_IMAGE_WRITE, "test", NULL) < 0)
 		return false;
 	memcpy(middle, patient.top, PL_ID_LEN + 1);
-	fine = pl_image_snapshot(img, NULL, "two", NULL, id, NULL) == 0 &&
+	fine = pl_image_snapshot(img, NULL, "two", NULL, NULL, id, NULL) == 0 &&
 	       pl_image_add_checksums(img, NULL, NULL, NULL, &added, NULL) ==
 		       0 &&
 	       added == 1 &&

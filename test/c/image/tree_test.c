@@ -113,7 +113,8 @@ pl_test("snapshots are found by id, by the beginning of it, by name")
 pl_test("a name can be used once")
 {
 	require(begin());
-	is_int(pl_image_snapshot(sc.img, sc.ch, "one", NULL, three, &sc.err),
+	is_int(pl_image_snapshot(sc.img, sc.ch, "one", NULL, NULL, three,
+				 &sc.err),
 	       -EEXIST);
 	is_int(sc.err.code, PL_E_EXISTS);
 	ok(shows_top(sc.ch));

@@ -103,11 +103,11 @@ static inline bool begin(const char *name, bool sums)
 			      &err)) ||
 	    !done(pl_image_create(dir, &params, &err)) || !open_image() ||
 	    !fill(0, 32, 'a') ||
-	    !done(pl_image_snapshot(img, ch, "trunk", NULL, id, &err)))
+	    !done(pl_image_snapshot(img, ch, "trunk", NULL, NULL, id, &err)))
 		return false;
 	memcpy(trunk, pl_image_desc(img)->snapshots[0].layer, sizeof(trunk));
 	if (!fill(0, 16, 'b') ||
-	    !done(pl_image_snapshot(img, ch, "branch", NULL, id, &err)))
+	    !done(pl_image_snapshot(img, ch, "branch", NULL, NULL, id, &err)))
 		return false;
 	close_image();
 	if (!done(pl_image_open(&img, dir, PL_IMAGE_WRITE, "test", &err)) ||

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// FMT-100 to FMT-107: image.json, and the chain it gives.
+// FMT-100 to FMT-107, FMT-118: image.json, and the chain it gives.
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -82,6 +82,7 @@ function readSnapshot(one: Members): Descriptor['snapshots'][number] {
   if (typeof hidden !== 'boolean') fail('hidden');
   text(one['created'], 31, 'created of a snapshot');
   optional(one['description'], (value) => text(value, 255, 'description'));
+  optional(one['holder'], (value) => text(value, 127, 'the holder of a snapshot'));
   return {
     id: uuid(one['id'], 'the id of a snapshot'),
     layer: uuid(one['layer'], 'the layer of a snapshot'),
