@@ -56,8 +56,7 @@ static struct disk *top(struct sample *s)
 
 static void note(struct sample *s, uint64_t off, uint64_t len, uint8_t byte)
 {
-	reserve(top(s), (off + len) / SECTOR);
-	memset(top(s)->sector + off / SECTOR, byte, len / SECTOR);
+	fill(top(s), off, len, byte);
 }
 
 static void put(struct sample *s, uint64_t off, uint64_t len, uint8_t byte)
@@ -91,14 +90,14 @@ static void checkpoint(struct sample *s)
 		fine(s, pl_layer_checkpoint(pl_chain_top(s->ch)));
 }
 
-static void snapshot(struct sample *s, const char *name)
+static void snapshot(struct sample *s, const char *name, const char *holder)
 {
 	struct disk *old = top(s), *d = &s->disk[s->n_disks];
 	char id[PL_ID_LEN + 1];
 
 	if (s->failed ||
-	    !fine(s, pl_image_snapshot(s->img, s->ch, name, NULL, NULL, id,
-					&s->err)))
+	    !fine(s, pl_image_snapshot(s->img, s->ch, name, NULL, holder, id,
+				       &s->err)))
 		return;
 	snprintf(old->snapshot, sizeof(old->snapshot), "%s", name);
 	d->size = old->size;
@@ -321,17 +320,17 @@ static void snapshots(struct sample *s, const char *dir)
 	if (!create(s, dir, 4 * MIB, 4096))
 		return;
 	put(s, 0, 600 * 1024, 'a');
-	snapshot(s, "one");
+	snapshot(s, "one", NULL);
 	put(s, 100 * 4096, 40 * 4096, 'b');
 	zero(s, 20 * 4096, 30 * 4096);
 	put(s, 7 * 4096 + 512, 512, 'b');
-	snapshot(s, "two");
+	snapshot(s, "two", NULL);
 	grow(s, 6 * MIB);
 	put(s, 5 * MIB, 8192, 'c');
 	zero(s, 110 * 4096, 4096);
 	put(s, 25 * 4096, 4096, 'c');
 	flush(s);
-	snapshot(s, "three");
+	snapshot(s, "three", NULL);
 	put(s, 0, 512, 'd');
 	flush(s);
 	crash(s);
@@ -347,7 +346,7 @@ static void checksums(struct sample *s, const char *dir)
 	scribble(s, 4096);
 	for (uint64_t i = 0; i < 40; i++)
 		put(s, 3 * MIB + i * 8192, 4096, (uint8_t)(i + 1));
-	snapshot(s, "summed");
+	snapshot(s, "summed", NULL);
 	put(s, 4096, 4096, 'z');
 	close_image(s);
 	if (!s->failed && fine(s, pl_image_open(&s->img, s->dir, PL_IMAGE_WRITE,
@@ -396,9 +395,9 @@ static void branches(struct sample *s, const char *dir)
 		return;
 	put(s, 0, 600 * 1024, 'a');
 	zero(s, 130 * 4096, 8 * 4096);
-	snapshot(s, "trunk");
+	snapshot(s, "trunk", NULL);
 	put(s, 0, 50 * 4096, 'b');
-	snapshot(s, "branch");
+	snapshot(s, "branch", NULL);
 	back_to_first(s);
 	put(s, 20 * 4096, 60 * 4096, 'c');
 	zero(s, 3 * 4096, 2 * 4096);
@@ -407,6 +406,18 @@ static void branches(struct sample *s, const char *dir)
 						&s->err));
 	if (!s->failed && !res.punched_bytes)
 		fine(s, -EINVAL);
+	close_image(s);
+}
+
+/* Held by a process, and by what only others know. */
+static void temporary(struct sample *s, const char *dir)
+{
+	if (!create(s, dir, 4 * MIB, 4096))
+		return;
+	put(s, 0, 300 * 1024, 'a');
+	snapshot(s, "process", "linux:1234:56789:a boot:4026531836");
+	zero(s, 4096, 8192);
+	snapshot(s, "other", "another kind of holder");
 	close_image(s);
 }
 
@@ -464,6 +475,7 @@ static const struct {
 	{ "torn", torn },	    { "wrapped", wrapped },
 	{ "snapshots", snapshots }, { "checksums", checksums },
 	{ "branches", branches },   { "large", large },
+	{ "temporary", temporary },
 };
 
 int main(int argc, char **argv)

@@ -29,6 +29,12 @@ static void reserve(struct disk *d, uint64_t sectors)
 	d->n = sectors;
 }
 
+static void fill(struct disk *d, uint64_t off, uint64_t len, uint8_t byte)
+{
+	reserve(d, (off + len) / SECTOR);
+	memset(d->sector + off / SECTOR, byte, len / SECTOR);
+}
+
 /* As JSON: [offset, length, byte]. */
 static json_t *runs_of(const struct disk *d)
 {

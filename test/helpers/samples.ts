@@ -16,6 +16,7 @@ export const SAMPLES = [
   'snapshots',
   'checksums',
   'branches',
+  'temporary',
   'large',
 ] as const;
 
