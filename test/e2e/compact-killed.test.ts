@@ -131,7 +131,8 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'sqlite3'))('compaction th
       }
       process.stderr.write(`seed ${seed}: ${met} of ${KILLS} at work; ${committer.acknowledged} commits\n`);
       expect(committer.complaints).toBe('');
-      await good('umount', dir);
+      // What a killed command had started ends by itself, a moment later.
+      await expect.poll(async () => (await ploop('umount', dir)).status, { timeout: 30_000 }).toBe(0);
       expect(await ploop('check', dir, '--data')).toMatchObject({ status: 0 });
       const attached = await attachImage(dir);
       await run('e2fsck', ['-fn', attached.device ?? '']);
