@@ -45,7 +45,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('a daemon that was killed', () =>
     process.kill(keeper, 'SIGKILL');
     process.kill(worker, 'SIGKILL');
     await expect.poll(async () => (await listAttachments())[0]?.state).toBe('dead');
-    expect((await ploop('list')).stdout).toMatch(new RegExp(`${device} +dead`));
+    expect((await ploop('list')).stdout).toMatch(new RegExp(`${device} +fuse +dead`));
     expect((await ploop('info', dir)).stdout).toMatch(/its ploopd is gone/);
     expect((await ploop('detach', dir)).status).toBe(0);
     expect(await listAttachments()).toEqual([]);
