@@ -21,28 +21,11 @@
 #include <unistd.h>
 
 #include "ploopd/clock.h"
+#include "ploopd/device/sysfs.h"
 
 #define ATTEMPTS 100 /* free devices that others took before us */
 
 /* ---- looking, without opening ---- */
-
-static int read_sysfs(const char *device, const char *what, char *buf,
-		      size_t size)
-{
-	char path[320];
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/block/%s/%s", device, what);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	n = read(fd, buf, size - 1);
-	close(fd);
-	buf[n > 0 ? n : 0] = '\0';
-	buf[strcspn(buf, "\n")] = '\0';
-	return n < 0 ? -EIO : 0;
-}
 
 /* Is the file under it ours? Its name ends with the attachment's. */
 static bool backed_by(const char *device, const char *name)

@@ -30,6 +30,7 @@
 
 #include "export/nbd/nbd_wire.h"
 #include "ploopd/clock.h"
+#include "ploopd/device/sysfs.h"
 #include "ploopd/log.h"
 #include "ploopd/device/nbdlink.h"
 #include "ploopd/shared.h"
@@ -77,24 +78,6 @@ static bool survives(void)
 }
 
 /* ---- looking, without opening ---- */
-
-static int read_sysfs(const char *device, const char *what, char *buf,
-		      size_t size)
-{
-	char path[320];
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/block/%s/%s", device, what);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	n = read(fd, buf, size - 1);
-	close(fd);
-	buf[n > 0 ? n : 0] = '\0';
-	buf[strcspn(buf, "\n")] = '\0';
-	return n < 0 ? -EIO : 0;
-}
 
 static bool is_ours(const char *device, const char *name)
 {
