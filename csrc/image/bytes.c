@@ -93,8 +93,8 @@ static int open_lower(struct pl_image *img, const char *id, bool may_seal,
 		      struct pl_pending *pending, struct pl_layer **ret,
 		      struct pl_err *err)
 {
-	int rc =
-		layer_file_open(img, id, look_only(img), false, NULL, ret, err);
+	int rc = layer_file_open(img, id, look_only(img) | PL_LAYER_LAZY, false,
+				 NULL, ret, err);
 
 	if (rc < 0 || !may_seal ||
 	    (pl_layer_header(*ret)->state == PL_LAYER_SEALED &&
@@ -104,7 +104,9 @@ static int open_lower(struct pl_image *img, const char *id, bool may_seal,
 	pl_layer_abandon(*ret);
 	*ret = NULL; /* callers clean up what they were given */
 	rc = finish_sealing(img, id, pending, err);
-	return rc < 0 ? rc : layer_file_open(img, id, 0, false, NULL, ret, err);
+	return rc < 0 ? rc :
+			layer_file_open(img, id, PL_LAYER_LAZY, false, NULL,
+					ret, err);
 }
 
 /*
@@ -118,7 +120,8 @@ static int open_shown(struct pl_image *img, const char *id, bool read_only,
 	bool snapshot = read_only && strcmp(id, img->desc.top) != 0;
 
 	return layer_file_open(img, id,
-			       read_only ? look_only(img) : PL_LAYER_WRITE,
+			       read_only ? look_only(img) | PL_LAYER_LAZY :
+					   PL_LAYER_WRITE,
 			       !snapshot, pending, ret, err);
 }
 

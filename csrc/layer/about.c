@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an open layer is, for those above it. */
+#include <assert.h>
+
 #include "layer/layer_int.h"
 
 uint64_t pl_layer_page_location(const struct pl_layer *ly, uint64_t page_no)
 {
+	assert(!ly->unread);
 	return ly->dir[page_no].location;
 }
 

@@ -14,7 +14,8 @@
 bool pl_layer_page_present(const struct pl_layer *ly, uint64_t page_no)
 {
 	return page_no < ly->page_count &&
-	       (ly->pages[page_no] || ly->dir[page_no].location);
+	       (ly->pages[page_no] || dir_unread(ly, page_no) ||
+		ly->dir[page_no].location);
 }
 
 bool pl_layer_peek(struct pl_layer *ly, uint64_t cno, struct pl_entry *ret)

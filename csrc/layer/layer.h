@@ -60,6 +60,11 @@ int pl_layer_create(struct pl_store *st, const struct pl_layer_params *params,
 
 #define PL_LAYER_WRITE 1u
 #define PL_LAYER_MAINTAIN 2u /* with WRITE: a sealed layer, too */
+/*
+ * Without WRITE: a large directory is not read, and not verified, as a whole,
+ * but each of its pages when it is needed first, as map pages are.
+ */
+#define PL_LAYER_LAZY 4u
 
 /*
  * Takes over st on success. Replays the journal in memory where needed and
@@ -144,7 +149,7 @@ const char *pl_layer_id(const struct pl_layer *ly); /* UUID text */
 struct pl_store *pl_layer_store(const struct pl_layer *ly);
 bool pl_layer_writable(const struct pl_layer *ly);
 uint64_t pl_layer_page_count(const struct pl_layer *ly);
-/* Where a map page is in the file, bytes; 0 = it has no place yet. */
+/* Where a map page is in the file, bytes; 0 = it has no place yet. Not LAZY. */
 uint64_t pl_layer_page_location(const struct pl_layer *ly, uint64_t page_no);
 /* Of a writable layer: host clusters in use after the metadata's. */
 uint64_t pl_layer_used(const struct pl_layer *ly);

@@ -27,6 +27,10 @@
 #define DIRTY_LIMIT 256u /* map pages, before a checkpoint is due */
 #define GROW_STEP (64ull << 20) /* bytes the file grows by at a time */
 
+/* Is that part of the directory which tells of this map page not read yet? */
+#define dir_unread(ly, page_no) \
+	((ly)->unread && (ly)->unread[(page_no) / PL_DIR_ENTRIES])
+
 /* ---- pending.c ---- */
 
 #define PENDING_ORDERED 1u
@@ -121,6 +125,7 @@ struct pl_layer {
 	bool unsynced;
 
 	struct pl_dir_entry *dir; /* page_count entries */
+	bool *unread; /* by directory page; NULL = all of them are in dir */
 	struct mpage **pages; /* page_count pointers */
 	uint64_t page_count;
 	struct mpage *oldest, *newest;
@@ -176,7 +181,9 @@ void alloc_fini(struct pl_layer *ly);
 /* ---- commit.c, replay.c, open.c ---- */
 
 int replay(struct pl_layer *ly, struct pl_err *err);
-int load_directory(struct pl_layer *ly, struct pl_err *err);
+int load_directory(struct pl_layer *ly, bool lazy, struct pl_err *err);
+/* Reads what of it says where this map page is (suspends). */
+int need_directory(struct pl_layer *ly, uint64_t page_no);
 int layer_read_header(struct pl_layer *ly, struct pl_err *err);
 int layer_alloc_tables(struct pl_layer *ly);
 /* Is there no room to count headers or the journal on? (FMT-014, FMT-015) */

@@ -116,10 +116,13 @@ void mpage_forget_from(struct pl_layer *ly, uint64_t page_no)
 int mpage_read(struct pl_layer *ly, uint64_t page_no,
 	       struct pl_entry entries[PL_PAGE_ENTRIES])
 {
-	const struct pl_dir_entry de = ly->dir[page_no];
+	struct pl_dir_entry de;
 	char page[PL_PAGE];
-	int rc;
+	int rc = need_directory(ly, page_no);
 
+	if (rc < 0)
+		return rc;
+	de = ly->dir[page_no];
 	if (!de.location) {
 		memset(entries, 0, PL_PAGE_ENTRIES * sizeof(*entries));
 		return 0;

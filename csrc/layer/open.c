@@ -186,7 +186,7 @@ static int open_parts(struct pl_layer *ly, unsigned flags,
 	ly->journal_head = ly->hdr.checkpoint_lsn;
 	ly->journal_crc = ly->hdr.checkpoint_crc;
 	if (ly->hdr.flags & PL_HEADER_CLEAN)
-		rc = load_directory(ly, err);
+		rc = load_directory(ly, flags & PL_LAYER_LAZY, err);
 	else
 		rc = replay(ly, err);
 	if (rc == 0 && flags & PL_LAYER_WRITE)
@@ -199,6 +199,7 @@ void layer_free_parts(struct pl_layer *ly)
 	mpage_free_all(ly);
 	alloc_fini(ly);
 	free(ly->dir);
+	free(ly->unread);
 	free(ly->pages);
 	pending_give_back(ly->pending);
 	pl_pending_free(ly->own_pending);
@@ -213,6 +214,7 @@ int pl_layer_open(struct pl_layer **ret, struct pl_store *st, unsigned flags,
 
 	if (!ly)
 		return pl_err_sys(err, -ENOMEM, "layer");
+	assert(!(flags & PL_LAYER_LAZY) || !(flags & PL_LAYER_WRITE));
 	ly->st = st;
 	rc = open_parts(ly, flags, pending, err);
 	if (rc < 0) {

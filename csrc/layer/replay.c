@@ -12,6 +12,7 @@
 #include "layer/salvage.h"
 
 #define DIR_BATCH 16u /* directory pages read together */
+#define DIR_SMALL 4u /* directory pages read at opening always: 64 GiB */
 
 /* Where a map item is. */
 struct ref {
@@ -200,18 +201,18 @@ static int take_dir_page(const struct replay *r, uint64_t dpno,
 	return rc;
 }
 
-/* Directory pages [0, n), some at a time. */
-static int take_dir_pages(const struct replay *r, uint64_t n)
+/* Directory pages [d, end), some at a time. */
+static int take_dir_pages(const struct replay *r, uint64_t d, uint64_t end)
 {
 	struct pl_layer *ly = r->ly;
-	char *pages = malloc(DIR_BATCH * PL_PAGE);
+	uint64_t batch = end - d < DIR_BATCH ? end - d : DIR_BATCH;
+	char *pages = malloc(batch ? batch * PL_PAGE : 1);
 	int rc = pages ? 0 : -ENOMEM;
-	uint64_t batch;
 
 	if (rc < 0)
 		return pl_err_sys(r->err, rc, "layer %s: directory", ly->id);
-	for (uint64_t d = 0; d < n && rc == 0; d += batch) {
-		batch = n - d < DIR_BATCH ? n - d : DIR_BATCH;
+	for (; d < end && rc == 0; d += batch) {
+		batch = end - d < DIR_BATCH ? end - d : DIR_BATCH;
 		rc = pl_store_read(ly->st, pages, batch * PL_PAGE,
 				   ly->hdr.dir_off + d * PL_PAGE, PL_IO_META);
 		if (rc < 0)
@@ -223,20 +224,41 @@ static int take_dir_pages(const struct replay *r, uint64_t n)
 	return rc;
 }
 
-int load_directory(struct pl_layer *ly, struct pl_err *err)
+int load_directory(struct pl_layer *ly, bool lazy, struct pl_err *err)
 {
 	struct replay r = { .ly = ly, .err = err };
 	uint64_t n = pl_dir_page_count(&ly->hdr);
 
 	if (n > ly->hdr.dir_used)
 		n = ly->hdr.dir_used;
-	return take_dir_pages(&r, n);
+	if (!lazy || n <= DIR_SMALL)
+		return take_dir_pages(&r, 0, n);
+	ly->unread = calloc(pl_dir_page_count(&ly->hdr), sizeof(*ly->unread));
+	if (!ly->unread)
+		return pl_err_sys(err, -ENOMEM, "layer %s: directory", ly->id);
+	memset(ly->unread, true, n);
+	return 0;
+}
+
+/*
+ * Who else needs the page meanwhile reads it, too: nobody changes it. Nothing
+ * of it counts until all of it was found right.
+ */
+int need_directory(struct pl_layer *ly, uint64_t page_no)
+{
+	struct replay r = { .ly = ly };
+	uint64_t d = page_no / PL_DIR_ENTRIES;
+	int rc = dir_unread(ly, page_no) ? take_dir_pages(&r, d, d + 1) : 0;
+
+	if (rc == 0 && ly->unread)
+		ly->unread[d] = false;
+	return rc;
 }
 
 static int load_all_dir_pages(struct replay *r)
 {
 	/* A checkpoint that did not finish may have written beyond dir_used. */
-	return take_dir_pages(r, pl_dir_page_count(&r->ly->hdr));
+	return take_dir_pages(r, 0, pl_dir_page_count(&r->ly->hdr));
 }
 
 /* ---- map pages ---- */

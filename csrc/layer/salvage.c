@@ -279,7 +279,7 @@ static int load(struct pl_layer *ly, struct pl_err *err)
 		rc = check_dir_used(ly);
 	if (rc < 0)
 		return pl_err_sys(err, rc, "layer %s: directory", ly->id);
-	rc = ly->hdr.flags & PL_HEADER_CLEAN ? load_directory(ly, err) :
+	rc = ly->hdr.flags & PL_HEADER_CLEAN ? load_directory(ly, false, err) :
 					       replay(ly, err);
 	if (rc < 0)
 		return rc;
