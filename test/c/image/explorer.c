@@ -88,6 +88,21 @@ static bool size_is(struct explorer *ex, struct pl_chain *ch, uint64_t sectors)
 			     (unsigned long long)pl_chain_size(ch));
 }
 
+/* The disk is that of the snapshot already. */
+static bool has_switched(const struct model *m, const struct pl_image_desc *d)
+{
+	const char *below = "";
+
+	for (unsigned i = 0; i < d->n_layers; i++)
+		if (strcmp(d->layers[i].id, d->top) == 0)
+			below = d->layers[i].parent;
+	if (strcmp(d->top, m->top) == 0)
+		return false;
+	return m->busy == MODEL_SWITCH ||
+	       /* Else its top is that over the snapshot that is kept. */
+	       (m->busy == MODEL_SWITCH_KEEPING && strcmp(below, m->top) != 0);
+}
+
 static bool check_top(struct explorer *ex, struct pl_image *img)
 {
 	struct model *m = &ex->m;
@@ -97,8 +112,7 @@ static bool check_top(struct explorer *ex, struct pl_image *img)
 
 	if (pl_image_open_chain(img, NULL, false, NULL, &ch, &err) < 0)
 		return model_trouble(m, "open: %s", err.msg);
-	if (m->busy == MODEL_SWITCH &&
-	    strcmp(pl_image_desc(img)->top, m->top) != 0)
+	if (has_switched(m, pl_image_desc(img)))
 		fine = size_is(ex, ch, m->target->sectors) &&
 		       compare(ex, ch, m->target->values, "after switch");
 	else
@@ -144,7 +158,7 @@ static bool check_new_snapshot(struct explorer *ex, struct pl_image *img,
 	struct pl_err err;
 	bool fine;
 
-	if (m->busy != MODEL_SNAPSHOT)
+	if (m->busy != MODEL_SNAPSHOT && m->busy != MODEL_SWITCH_KEEPING)
 		return model_trouble(m, "unknown snapshot");
 	if (pl_image_open_chain(img, id, true, NULL, &ch, &err) < 0)
 		return model_trouble(m, "open snapshot: %s", err.msg);
@@ -168,7 +182,7 @@ static bool check_snapshots(struct explorer *ex, struct pl_image *img)
 	const struct pl_image_desc *d = pl_image_desc(img);
 	const struct model_snapshot *s;
 	struct model *m = &ex->m;
-	unsigned seen = 0;
+	unsigned seen = 0, unknown = 0;
 	bool fine = true;
 
 	for (unsigned i = 0; i < d->n_snapshots && fine; i++) {
@@ -176,6 +190,7 @@ static bool check_snapshots(struct explorer *ex, struct pl_image *img)
 			continue;
 		s = known(m, d->snapshots[i].id);
 		seen += s != NULL;
+		unknown += s == NULL;
 		if (s)
 			fine = check_one_snapshot(ex, img, s->id, s->values);
 		else
@@ -183,6 +198,11 @@ static bool check_snapshots(struct explorer *ex, struct pl_image *img)
 	}
 	if (!fine)
 		return false;
+	if (unknown > 1)
+		return model_trouble(m, "%u new snapshots", unknown);
+	if (m->busy == MODEL_SWITCH_KEEPING && has_switched(m, d) && !unknown &&
+	    !model_is_kept(m))
+		return model_trouble(m, "the state before the switch is lost");
 	if (seen == m->n_snap ||
 	    (m->busy == MODEL_DELETE && seen + 1 == m->n_snap &&
 	     !listed(d, m->target->id)))

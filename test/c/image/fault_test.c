@@ -154,6 +154,11 @@ pl_test("a switch survives any fault")
 	all_faults(MODEL_OP_SWITCH);
 }
 
+pl_test("a switch that keeps the state before survives any fault")
+{
+	all_faults(MODEL_OP_SWITCH_KEEPING);
+}
+
 pl_test("a deletion survives any fault")
 {
 	all_faults(MODEL_OP_DELETE);

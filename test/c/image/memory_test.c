@@ -117,6 +117,7 @@ pl_test("operations on the tree survive failed allocations")
 {
 	all_faults(MODEL_OP_SNAPSHOT);
 	all_faults(MODEL_OP_SWITCH);
+	all_faults(MODEL_OP_SWITCH_KEEPING);
 	all_faults(MODEL_OP_DELETE);
 }
 

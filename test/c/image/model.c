@@ -355,6 +355,17 @@ static bool take(struct model *m, char *id)
 	return rc < 0 ? model_trouble(m, "snapshot: %s", err.msg) : true;
 }
 
+/* Another snapshot, of what `of` holds. */
+static void add_snapshot(struct model *m, const struct model_sector *of)
+{
+	struct model_snapshot *s = &m->snap[m->n_snap++];
+
+	s->sectors = m->sectors;
+	s->values = model_alloc(m->sectors, sizeof(*s->values));
+	for (uint64_t i = 0; i < m->sectors; i++)
+		s->values[i] = of[i].value;
+}
+
 static bool op_snapshot(struct model *m)
 {
 	struct model_snapshot *s = &m->snap[m->n_snap];
@@ -366,14 +377,23 @@ static bool op_snapshot(struct model *m)
 		return false;
 	memcpy(m->top, pl_image_desc(m->img)->top, sizeof(m->top));
 	m->busy = MODEL_IDLE;
-	s->sectors = m->sectors;
-	s->values = model_alloc(m->sectors, sizeof(*s->values));
-	for (uint64_t i = 0; i < m->sectors; i++)
-		s->values[i] = m->taken[i].value;
-	m->n_snap++;
+	add_snapshot(m, m->taken);
 	free(m->taken);
 	m->taken = NULL;
 	return true;
+}
+
+/* The disk is what the snapshot holds. */
+static bool switched(struct model *m, const struct model_snapshot *s)
+{
+	m->busy = MODEL_IDLE;
+	m->sectors = s->sectors;
+	for (uint64_t i = 0; i < m->sectors; i++)
+		m->s[i].value = s->values[i];
+	settle(m);
+	pl_image_close(m->img);
+	m->img = NULL;
+	return check_closed(m) && open_image(m);
 }
 
 bool model_switch(struct model *m, unsigned n)
@@ -387,14 +407,51 @@ bool model_switch(struct model *m, unsigned n)
 	m->target = s;
 	if (pl_image_switch(m->img, s->id, &err) < 0)
 		return model_trouble(m, "switch: %s", err.msg);
-	m->busy = MODEL_IDLE;
-	m->sectors = s->sectors;
-	for (uint64_t i = 0; i < m->sectors; i++)
-		m->s[i].value = s->values[i];
+	return switched(m, s);
+}
+
+bool model_is_kept(const struct model *m)
+{
+	for (unsigned i = 0; i < m->n_snap; i++) {
+		const struct model_snapshot *s = &m->snap[i];
+		uint64_t n = 0;
+
+		while (n < m->sectors && s->sectors == m->sectors &&
+		       s->values[n] == m->s[n].value)
+			n++;
+		if (n == m->sectors)
+			return true;
+	}
+	return false;
+}
+
+/* What is there now becomes a snapshot, unless one holds the same. */
+static bool op_switch_keeping(struct model *m)
+{
+	struct model_snapshot *s;
+	char kept[PL_ID_LEN + 1];
+	struct pl_err err;
+	int rc;
+
+	if (!m->n_snap || m->n_snap == m->max_snap)
+		return true;
+	s = &m->snap[model_random(m, m->n_snap)];
+	rc = pl_chain_close(m->ch, &err);
+	m->ch = NULL;
+	if (rc < 0)
+		return model_trouble(m, "close: %s", err.msg);
 	settle(m);
-	pl_image_close(m->img);
-	m->img = NULL;
-	return check_closed(m) && open_image(m);
+	m->busy = MODEL_SWITCH_KEEPING;
+	m->target = s;
+	if (pl_image_switch_keeping(m->img, s->id, NULL, NULL, kept, &err) < 0)
+		return model_trouble(m, "switch, keeping: %s", err.msg);
+	if (!kept[0] && !model_is_kept(m))
+		return model_trouble(m, "switch: the state before is lost");
+	if (kept[0]) {
+		memcpy(m->snap[m->n_snap].id, kept, sizeof(kept));
+		add_snapshot(m, m->s);
+	}
+	return switched(m, s);
 }
 
 static bool op_switch(struct model *m)
@@ -566,6 +623,7 @@ bool model_do(struct model *m, enum model_op op)
 		[MODEL_OP_FLUSH] = flush,
 		[MODEL_OP_SNAPSHOT] = op_snapshot,
 		[MODEL_OP_SWITCH] = op_switch,
+		[MODEL_OP_SWITCH_KEEPING] = op_switch_keeping,
 		[MODEL_OP_DELETE] = op_delete,
 		[MODEL_OP_DELETE_LIVE] = op_delete_live,
 		[MODEL_OP_GROW] = op_grow,
@@ -612,7 +670,9 @@ bool model_step(struct model *m)
 		return op_shrink(m);
 	if (r < 990)
 		return op_compact(m);
-	if (r < 995)
+	if (r < 994)
 		return op_reclaim_hidden(m);
+	if (r < 998)
+		return op_switch_keeping(m);
 	return model_verify_all(m);
 }

@@ -34,6 +34,7 @@ enum model_busy {
 	MODEL_IDLE, /* or reading, writing, flushing, compacting */
 	MODEL_SNAPSHOT,
 	MODEL_SWITCH,
+	MODEL_SWITCH_KEEPING,
 	MODEL_DELETE,
 	MODEL_GROW,
 	MODEL_SHRINK,
@@ -80,6 +81,7 @@ enum model_op {
 	MODEL_OP_FLUSH,
 	MODEL_OP_SNAPSHOT,
 	MODEL_OP_SWITCH,
+	MODEL_OP_SWITCH_KEEPING, /* the state before, as a snapshot */
 	MODEL_OP_DELETE,
 	MODEL_OP_DELETE_LIVE, /* with the chain open */
 	MODEL_OP_GROW,
@@ -94,6 +96,8 @@ bool model_do(struct model *m, enum model_op op);
 /* To, and of, the snapshot m->snap[i]. */
 bool model_switch(struct model *m, unsigned i);
 bool model_delete_live(struct model *m, unsigned i);
+/* Some snapshot holds what the disk does. */
+bool model_is_kept(const struct model *m);
 /*
  * Gives the image a layer that no snapshot shows and two branches need, with
  * blocks that neither sees; nothing where there is no room for two snapshots.
