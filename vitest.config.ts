@@ -2,7 +2,7 @@
 // Two projects: `unit` (test/<folder>/**) and `e2e` (test/e2e/**: attaches, mounts, runs containers; one file at a time).
 import { defineConfig } from 'vitest/config';
 
-const shared = { pool: 'forks' as const, setupFiles: ['test/helpers/setup.ts'], globals: false };
+const shared = { pool: 'forks' as const, setupFiles: ['test/helpers/setup.ts'], globals: false, expect: { poll: { timeout: 30_000 } } };
 
 export default defineConfig({
   test: {

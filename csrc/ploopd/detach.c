@@ -13,6 +13,7 @@
 
 #include "ploopd/client.h"
 #include "ploopd/clock.h"
+#include "ploopd/imagelock.h"
 #include "ploopd/launch.h"
 #include "ploopd/rundir.h"
 #include "ploopd/state.h"
@@ -161,10 +162,13 @@ static int wait_gone(const struct detach *d)
 		return 0;
 	if (rc < 0)
 		return pl_err_sys(&d->f->err, rc, "%s", d->folder);
-	/* Ours now: what processes that were killed left behind. */
-	pl_rundir_remove(d->folder);
+	/* Ours now: what processes that were killed left behind. It goes last,
+	 * so that the command can be repeated. */
+	rc = pl_imagelock_wait(d->id, d->folder, d->end_ms, d->f);
+	if (rc == 0)
+		pl_rundir_remove(d->folder);
 	close(lock);
-	return 0;
+	return rc;
 }
 
 static bool stopped(const struct detach *d, struct pl_state *st)

@@ -18,7 +18,7 @@
 #include "store/store.h"
 
 /* After a kill -9, I/O that was under way holds the lock for a moment. */
-#define DRAIN_MS 3000u
+#define DRAIN_MS 10000u
 
 int pl_attached_error(const struct pl_attachment *att, struct pl_failure *f)
 {

@@ -11,6 +11,7 @@ import type { ContainerState } from '../../src/container/state.js';
 import { run } from '../../src/exec/run.js';
 import { makeBusyboxTemplate } from '../../src/template/busybox.js';
 import { withLoopDisk } from '../helpers/loop.js';
+import { endPloopd } from '../helpers/end-ploopd.js';
 import { lacks } from '../helpers/require.js';
 import { leftovers, type Vz, withVz } from './vz.js';
 
@@ -24,8 +25,7 @@ async function withStopped(work: (vz: Vz) => Promise<void>): Promise<void> {
 
 async function killDaemons(vz: Vz, which: readonly ('keeper' | 'worker')[]): Promise<void> {
   const [attachment] = await listAttachments({ runDir: vz.runDir });
-  for (const one of which) process.kill(attachment?.[one] ?? 0, 'SIGKILL');
-  await sleep(500);
+  await endPloopd(...which.map((one) => attachment?.[one] ?? 0));
 }
 
 describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a container', () => {

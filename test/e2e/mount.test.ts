@@ -3,7 +3,6 @@
 import { execFileSync } from 'node:child_process';
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -14,6 +13,7 @@ import { newImage } from '../../src/filesystem/image/create.js';
 import { mountImage } from '../../src/filesystem/image/mount.js';
 import { consistentSnapshot } from '../../src/filesystem/image/snapshot.js';
 import { unmountImage } from '../../src/filesystem/image/unmount.js';
+import { endPloopd } from '../helpers/end-ploopd.js';
 import { lacks } from '../helpers/require.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
 
@@ -141,9 +141,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs'))('mounting an image
     await writeFile(join(mountPoint, 'f'), 'flushed');
     await run('sync', ['-f', mountPoint]);
     const { keeper, worker } = (await findAttachment(image))!;
-    process.kill(keeper, 'SIGKILL');
-    process.kill(worker, 'SIGKILL');
-    await sleep(500);
+    await endPloopd(keeper, worker);
     await expect(mountImage(image)).rejects.toMatchObject({
       code: 'MOUNTED',
       message: expect.stringContaining('its ploopd is gone') as string,

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { listAttachments } from '../../src/attach/attachments.js';
 import { native } from '../../src/native/index.js';
 import { ploop } from '../helpers/command.js';
+import { endPloopd } from '../helpers/end-ploopd.js';
 import { lacks } from '../helpers/require.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
 
@@ -42,9 +43,8 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('a daemon that was killed', () =>
   it('is shown as dead, explained, and cleaned up by detach', async () => {
     const { device, keeper, worker } = await attached();
     await write(device, 0, Buffer.alloc(4096, 'z'));
-    process.kill(keeper, 'SIGKILL');
-    process.kill(worker, 'SIGKILL');
-    await expect.poll(async () => (await listAttachments())[0]?.state).toBe('dead');
+    await endPloopd(keeper, worker);
+    expect(await listAttachments()).toMatchObject([{ state: 'dead' }]);
     expect((await ploop('list')).stdout).toMatch(new RegExp(`${device} +fuse +dead`));
     expect((await ploop('info', dir)).stdout).toMatch(/its ploopd is gone/);
     expect((await ploop('detach', dir)).status).toBe(0);

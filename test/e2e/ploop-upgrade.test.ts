@@ -7,6 +7,7 @@ import { findAttachment } from '../../src/attach/attachments.js';
 import { run } from '../../src/exec/run.js';
 import { native } from '../../src/native/index.js';
 import { ploop } from '../helpers/command.js';
+import { endPloopd } from '../helpers/end-ploopd.js';
 import { lacks } from '../helpers/require.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
 import { attach, type Attached, createImage } from './device.js';
@@ -83,8 +84,8 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'fio'))('ploop upgrade', () => {
 
 describe.skipIf(lacks('root', 'fuse', 'loop'))('an image whose keeper was killed', () => {
   it('is told by info and list, and gets a new one by recover, which restarts the worker again', async () => {
-    process.kill(image.keeper, 'SIGKILL');
-    await expect.poll(async () => (await findAttachment(image.dir))?.state).toBe('orphan');
+    await endPloopd(image.keeper);
+    expect(await findAttachment(image.dir)).toMatchObject({ state: 'orphan' });
     expect(await ploop('list')).toMatchObject({ status: 21, stdout: expect.stringMatching(/orphan/) as string });
     expect(await ploop('info', image.dir)).toMatchObject({ status: 21, stdout: expect.stringMatching(/ploop recover/) as string });
     expect(await ploop('recover', image.dir)).toMatchObject({ status: 0 });
@@ -98,7 +99,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an image whose keeper was killed
   });
 
   it('is detached cleanly by the keeper that recover gave it', async () => {
-    process.kill(image.keeper, 'SIGKILL');
+    await endPloopd(image.keeper);
     expect(await ploop('recover', image.dir)).toMatchObject({ status: 0 });
     await image.detach();
     expect(await readdir(scratch.runDir)).toEqual([]);

@@ -11,10 +11,9 @@ import { listAttachments } from '../../src/attach/attachments.js';
 import { destroyContainer } from '../../src/container/destroy.js';
 import { listContainers } from '../../src/container/list.js';
 import { stopContainer } from '../../src/container/stop.js';
-import { unmountAndDetach } from '../../src/filesystem/image/detach.js';
 import { run } from '../../src/exec/run.js';
 import { readersAgree } from '../helpers/agreement.js';
-import { endPloopd } from '../helpers/end-ploopd.js';
+import { takeDown } from '../helpers/take-down.js';
 
 export interface Outcome {
   status: number;
@@ -71,7 +70,7 @@ export async function withVz<T>(work: (vz: Vz) => Promise<T>): Promise<T> {
       },
     });
   } finally {
-    const failures = await endEverything({ runDir, vzRoot });
+    const failures = await endEverything({ runDir, vzRoot, directory });
     // What could not be ended can still be ended by hand, as long as its files are there.
     if (failures === 0) await readersAgree(vzRoot).finally(() => rm(directory, { recursive: true, force: true }));
     else process.stderr.write(`cleaning up: ${directory} is left\n`);
@@ -79,7 +78,7 @@ export async function withVz<T>(work: (vz: Vz) => Promise<T>): Promise<T> {
 }
 
 /** Answers how many things could not be ended; each is reported, for it must not hide why the test failed. */
-async function endEverything(roots: { runDir: string; vzRoot: string }): Promise<number> {
+async function endEverything({ directory, ...roots }: { runDir: string; vzRoot: string; directory: string }): Promise<number> {
   let failures = 0;
   const report = (error: unknown): void => {
     failures++;
@@ -90,11 +89,7 @@ async function endEverything(roots: { runDir: string; vzRoot: string }): Promise
       .then(() => destroyContainer(ctid, roots))
       .catch(report);
   }
-  for (const attachment of await listAttachments(roots)) {
-    // Ours, in our run directory. Whatever waits for them is let go by their end.
-    for (const pid of [attachment.keeper, attachment.worker]) endPloopd(pid);
-    await unmountAndDetach(attachment, roots).catch(report);
-  }
+  for (const error of await takeDown({ runDir: roots.runDir, directory })) report(error);
   return failures;
 }
 
