@@ -2,12 +2,12 @@
 // npm run docs: writes docs/man/*.8 and the README's command tables from the Program tables. With --check it only compares.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { renderCommandTable, renderManPage, replaceSection } from '../src/cli/manual.js';
-import { ploopProgram } from '../src/cli/ploop.js';
+import { loadPloop } from '../src/cli/ploop.js';
 import { VERSION } from '../src/cli/program.js';
-import { vzctlProgram } from '../src/cli/vzctl.js';
+import { loadVzctl } from '../src/cli/vzctl.js';
 import { vzlistProgram } from '../src/cli/vzlist.js';
 
-const programs = [ploopProgram, vzctlProgram, vzlistProgram];
+const programs = [await loadPloop(), await loadVzctl(), vzlistProgram];
 
 /** Path → what should be in it. */
 export function generatedDocuments(): Map<string, string> {

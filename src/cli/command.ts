@@ -57,6 +57,9 @@ export interface Command {
   run(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<number | void>;
 }
 
+/** A program's commands by name, each to be loaded. */
+export type CommandTable = Readonly<Record<string, () => Promise<Command>>>;
+
 /** A program: ploop, vzctl, vzlist. One without sub-commands has `command` only. */
 export interface Program {
   name: string;

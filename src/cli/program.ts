@@ -2,7 +2,7 @@
 // Runs a program: parse, run the command, turn what was thrown into a sentence and an exit status.
 import { createRequire } from 'node:module';
 import { CommanderError } from 'commander';
-import type { Program } from './command.js';
+import type { Command, CommandTable, Program } from './command.js';
 import { isCompletionRequest, runCompletion } from './completion.js';
 import { type ContextOptions, createContext } from './context.js';
 import { renderErrorJson, renderErrorText, toPloopError } from './failure.js';
@@ -49,6 +49,13 @@ export async function main(program: Program, argv: readonly string[], given: Con
     interrupts?.stop();
   }
   return status;
+}
+
+/** The command of that name alone (loading all takes longer than most of them run), or all, when the table has no such name. */
+export async function loadCommands(table: CommandTable, only?: string): Promise<Command[]> {
+  const alone = only !== undefined && Object.hasOwn(table, only);
+  const wanted = Object.entries(table).filter(([name]) => !alone || name === only);
+  return Promise.all(wanted.map(([, load]) => load()));
 }
 
 /** For bin/: runs with the process's own arguments and sets its exit status. A reader that closes our output early is no error. */

@@ -2,8 +2,6 @@
 // A child that works while its stdin is open and says so in lines: it outlives nothing that we leave half-done.
 import { createInterface } from 'node:readline';
 
-import { execa } from 'execa';
-
 import { childEnvironment } from './environment.js';
 import { failureError, interrupted } from './failure.js';
 import { rememberChild } from './running.js';
@@ -25,6 +23,7 @@ const OUTPUT_LIMIT_BYTES = 1024 * 1024;
 
 export async function startCompanion(program: string, args: readonly string[], options: CompanionOptions = {}): Promise<Companion> {
   const { signal } = options;
+  const { execa } = await import('execa');
   if (signal?.aborted === true) throw interrupted([program, ...args].join(' '));
   const child = execa(program, [...args], {
     stdin: 'pipe',

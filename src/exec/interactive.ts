@@ -2,8 +2,6 @@
 // Programs that get the user's terminal: a shell inside a container, a command whose output is the result.
 import { constants } from 'node:os';
 
-import { execa } from 'execa';
-
 import { childEnvironment } from './environment.js';
 import { failureError, interrupted } from './failure.js';
 
@@ -28,6 +26,7 @@ const HANDED_ON: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGQUIT'];
  * an error. While it runs, Control-C is the program's: this process neither dies of it nor reacts.
  */
 export async function runInteractive(program: string, args: readonly string[], options: InteractiveOptions = {}): Promise<Ending> {
+  const { execa } = await import('execa');
   if (options.signal?.aborted === true) throw interrupted([program, ...args].join(' '));
   const child = execa(program, [...args], {
     stdio: 'inherit',

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Child processes run only through this folder: argument arrays, no shell, bounded output, errors that say what ran.
-import { execa, type Options } from 'execa';
+import type { Options } from 'execa';
 
 import { childEnvironment } from './environment.js';
 import { failureError, interrupted } from './failure.js';
@@ -37,6 +37,7 @@ const OUTPUT_LIMIT_BYTES = 16 * 1024 * 1024;
  */
 export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const { signal, timeoutMs, cwd } = options;
+  const { execa } = await import('execa'); // half of all modules: loaded by whom it serves
   if (signal?.aborted === true) throw interrupted([program, ...args].join(' '));
   const settings = execaOptions(options);
   const child = execa(program, [...args], settings);

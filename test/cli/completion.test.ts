@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ploopProgram } from '../../src/cli/ploop.js';
+import { loadPloop } from '../../src/cli/ploop.js';
 
 const program = resolve('bin/ploop.js');
 let folder = '';
@@ -37,8 +37,8 @@ describe('completion', () => {
     expect(done.stderr).toContain("'tcsh' is not one of bash, zsh, fish");
   });
 
-  it('offers the commands that begin with what was typed', () => {
-    const names = (ploopProgram.commands ?? []).map(({ name }) => name).filter((name) => name.startsWith('s'));
+  it('offers the commands that begin with what was typed', async () => {
+    const names = ((await loadPloop()).commands ?? []).map(({ name }) => name).filter((name) => name.startsWith('s'));
     expect(offered('s')).toEqual(expect.arrayContaining(names));
   });
 

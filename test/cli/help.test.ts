@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
-import { ploopProgram } from '../../src/cli/ploop.js';
+import { loadPloop } from '../../src/cli/ploop.js';
 import { VERSION } from '../../src/cli/program.js';
-import { vzctlProgram } from '../../src/cli/vzctl.js';
+import { loadVzctl } from '../../src/cli/vzctl.js';
 import { vzlistProgram } from '../../src/cli/vzlist.js';
 import { runMain } from './harness.js';
 
-const programs = [ploopProgram, vzctlProgram, vzlistProgram];
+const programs = [await loadPloop(), await loadVzctl(), vzlistProgram];
 const commands = programs.flatMap((program) =>
   (program.commands ?? []).map((command) => ({ program, command, title: `${program.name} ${command.name}` })),
 );

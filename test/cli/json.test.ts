@@ -2,16 +2,18 @@
 // docs/json.md has every command, and its blocks can be read. That they are true is tested where the commands are (end to end).
 import { describe, expect, it } from 'vitest';
 
-import { ploopProgram } from '../../src/cli/ploop.js';
-import { vzctlProgram } from '../../src/cli/vzctl.js';
+import { loadPloop } from '../../src/cli/ploop.js';
+import { loadVzctl } from '../../src/cli/vzctl.js';
 import { differences, documentedHeadings } from '../helpers/json-shape.js';
 
 /** Documented under another command, or handing on what runs in the container. */
 const ELSEWHERE = ['vzctl umount', 'vzctl snapshot-delete', 'vzctl exec', 'vzctl enter'];
 
 describe('docs/json.md', () => {
-  it('describes every command', () => {
-    const commands = [ploopProgram, vzctlProgram].flatMap(({ name, commands: list }) => (list ?? []).map((one) => `${name} ${one.name}`));
+  it('describes every command', async () => {
+    const commands = [await loadPloop(), await loadVzctl()].flatMap(({ name, commands: list }) =>
+      (list ?? []).map((one) => `${name} ${one.name}`),
+    );
     const headings = documentedHeadings();
     expect(commands.filter((command) => !headings.includes(command) && !ELSEWHERE.includes(command))).toEqual([]);
     expect(headings.filter((heading) => /^(ploop|vzctl) /.test(heading) && !commands.includes(heading))).toEqual([]);
