@@ -10,6 +10,8 @@ import { type BenchOptions, pick } from './options.js';
 import type { Report } from './report.js';
 import { age, AGING, changedFiles, checksums } from './space/aging.js';
 import { type Database, startDatabase } from './space/database.js';
+import { ownersReport } from './space/owners-report.js';
+import type { Owners } from './space/owners.js';
 import { ourImage, qcow2Image, type OurOptions, type Subject } from './space/subject.js';
 import { quantile, ratioOf, ratioText } from './statistics.js';
 
@@ -36,6 +38,8 @@ interface Outcome {
   trimmedBytes: number;
   compactedBytes: number | null;
   packed: string;
+  /** Of each round, after everything. */
+  owners: Owners[];
   /** What commits took while nothing else went on and during each step, by round. */
   rounds: Map<string, number[]>[];
   lostCommits: number;
@@ -63,20 +67,21 @@ export async function bench(options: BenchOptions): Promise<Report[]> {
     }
     return all;
   });
-  return [spaceReport(outcomes), latencyReport(outcomes)];
+  return [spaceReport(outcomes), ownersReport(outcomes), latencyReport(outcomes)];
 }
 
 type Space = Pick<Outcome, 'usedBytes' | 'agedBytes' | 'trimmedBytes' | 'compactedBytes' | 'packed'>;
 
 async function measure(subject: Subject, { seconds, rounds }: BenchOptions): Promise<Outcome> {
   const { mountPoint, name } = subject;
-  const outcome: Outcome = { ...NO_SPACE, name, files: 0, rounds: [], lostCommits: 0, changedFiles: 0 };
+  const outcome: Outcome = { ...NO_SPACE, name, files: 0, owners: [], rounds: [], lostCommits: 0, changedFiles: 0 };
   try {
     for (let round = 0; round < rounds; round++) {
       const { files } = await age(mountPoint, { ...AGING, ...(round === 0 ? {} : AGAIN), seed: round + 1, prefix: `r${round}-` });
       const sums = await checksums(mountPoint);
       const database = await startDatabase(join(mountPoint, `commits-${round}.db`), QUIET);
-      const space = await aside(subject, database, seconds);
+      const { owners, ...space } = await aside(subject, database, seconds);
+      if (owners !== undefined) outcome.owners.push(owners);
       outcome.rounds.push(database.take());
       if (round === 0) Object.assign(outcome, space, { files });
       const { acknowledged, rows } = await database.close();
@@ -93,7 +98,11 @@ async function measure(subject: Subject, { seconds, rounds }: BenchOptions): Pro
 const NO_SPACE: Space = { usedBytes: 0, agedBytes: 0, trimmedBytes: 0, compactedBytes: null, packed: '' };
 
 /** Space comes back beside the database: quiet before and after it. */
-async function aside({ mountPoint, hostBytes, compact }: Subject, database: Database, seconds: number): Promise<Space> {
+async function aside(
+  { mountPoint, hostBytes, compact, owners }: Subject,
+  database: Database,
+  seconds: number,
+): Promise<Space & { owners: Owners | undefined }> {
   const quiet = async (): Promise<void> => {
     database.mark(QUIET);
     await sleep((seconds * 1000) / 2);
@@ -114,8 +123,16 @@ async function aside({ mountPoint, hostBytes, compact }: Subject, database: Data
     trimmedBytes = steps.find(({ step }) => step === 'trim')?.hostBytesAfter ?? 0;
     compactedBytes = await hostBytes();
   }
+  const usedBytes = await bytesUsed(mountPoint);
   await quiet();
-  return { usedBytes: await bytesUsed(mountPoint), agedBytes, trimmedBytes, compactedBytes, packed };
+  return {
+    usedBytes,
+    agedBytes,
+    trimmedBytes,
+    compactedBytes,
+    packed,
+    owners: compactedBytes === null ? undefined : await owners?.(compactedBytes),
+  };
 }
 
 async function bytesUsed(mountPoint: string): Promise<number> {

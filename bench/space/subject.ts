@@ -14,6 +14,7 @@ import { mountFileSystem } from '../../src/filesystem/mount.js';
 import { unmountFileSystem } from '../../src/filesystem/unmount.js';
 import type { DiscardPolicy } from '../../src/native/index.js';
 import { createQcow2, exported } from '../contender/qcow2.js';
+import { type Owners, spaceOwners } from './owners.js';
 
 export interface Subject {
   name: string;
@@ -21,6 +22,8 @@ export interface Subject {
   hostBytes(): Promise<number>;
   /** undefined: it has fstrim only. */
   compact: ((options?: CompactImageOptions) => Promise<CompactedImage>) | undefined;
+  /** Whose the host bytes are; undefined: not known. */
+  owners: ((hostBytes: number) => Promise<Owners>) | undefined;
   /** Unmounted and mounted again: what is read then comes from the disk. Checks the file system in between. */
   remount(): Promise<void>;
   close(): Promise<void>;
@@ -51,6 +54,7 @@ export async function ourImage({ name, folder, runDir, sizeBytes, blockSizeBytes
       return hostBytes(dir);
     },
     compact: (options = {}) => compactImage(dir, { runDir, ...options }),
+    owners: (bytes) => spaceOwners({ dir, runDir, mountPoint, device, hostBytes: bytes, whole: discard === 'cluster' }),
     remount: async () => {
       await unmountFileSystem(mountPoint);
       await run('e2fsck', ['-f', '-n', device]);
@@ -86,6 +90,7 @@ export async function qcow2Image({ folder, sizeBytes }: Pick<OurOptions, 'folder
       return (await stat(file)).blocks * 512;
     },
     compact: undefined,
+    owners: undefined,
     remount: async () => {
       await unmountFileSystem(mountPoint);
       // Another daemon: nothing comes from a cache.
