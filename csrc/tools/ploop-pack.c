@@ -33,6 +33,8 @@
 #define DEFAULT_MAX_FILL 0.85
 /* Each round plans anew, with what others did meanwhile. */
 #define MAX_ROUNDS 8
+/* A round that would empty less than this part of the units does not pay. */
+#define PAYS_DIVISOR 100
 
 static int stop_signal;
 
@@ -117,6 +119,11 @@ static const char *why_stopped(const struct pack *p)
 	return NULL;
 }
 
+static bool pays(const struct pack *p)
+{
+	return p->victims > 0 && p->victims >= p->held_units / PAYS_DIVISOR;
+}
+
 /* Rounds, until one does not pay; then says what came of it. */
 static int pack(struct pack *p, bool estimate)
 {
@@ -129,7 +136,7 @@ static int pack(struct pack *p, bool estimate)
 	     round++) {
 		uint64_t emptied = p->emptied_units;
 
-		if (p->victims == 0)
+		if (!pays(p))
 			break;
 		ret = pack_move(p);
 		stopped = why_stopped(p);

@@ -10,6 +10,8 @@ import type { Work } from './compact.js';
 
 /** 64 blocks, always. */
 const CLUSTER_BLOCKS = 64;
+/** ploop makes no other. */
+const EXT4_BLOCK_BYTES = 4096;
 
 export async function trimStep(work: Work, mountPoint: string, type: FileSystemType): Promise<StepOutcome> {
   const { options, descriptor } = work;
@@ -19,38 +21,64 @@ export async function trimStep(work: Work, mountPoint: string, type: FileSystemT
   if (timeBudgetMs === 0) return { skipped: 'the time was used up' };
   const { signal, onProgress, busyPercent } = options;
   const figures = await trimFileSystem(mountPoint, { signal, onProgress, busyPercent, timeBudgetMs });
-  const journal = type === 'ext4' && figures.stopped === 'done' ? await trimJournal(mountPoint, { signal }) : false;
+  // Packing fills the journal again and discards it in the end; it is a wait for whoever writes, so it is made once.
+  const later = packSkipped(work, type) === undefined;
+  const journal = type === 'ext4' && figures.stopped === 'done' && !later ? await trimJournal(mountPoint, { signal }) : false;
   await syncFileSystem(mountPoint);
   return { ...figures, journal };
 }
 
-/** Where every block goes back by itself, a sparsely used cluster costs no more than a full one: nothing to gain. */
+/** Blocks of files move together, until no more units of what the host takes back can become empty. */
 export async function packStep(work: Work, mountPoint: string, type: FileSystemType): Promise<StepOutcome> {
-  const { options, descriptor } = work;
-  if (options.pack === false) return { skipped: 'not asked for' };
-  if (options.pack !== true && descriptor.discard !== 'cluster') {
-    return { skipped: `does not pay: with --discard ${descriptor.discard} it would free nothing` };
-  }
-  if (options.pack !== true && descriptor.layers.length > 1) {
-    return { skipped: 'does not pay: what it moves would be written anew, and layers below would keep the old' };
-  }
-  if (type !== 'ext4') return { skipped: `${type} cannot be packed` };
+  const { options } = work;
+  const why = packSkipped(work, type);
+  if (why !== undefined) return { skipped: why };
   const timeBudgetMs = timeLeft(work);
   if (timeBudgetMs === 0) return { skipped: 'the time was used up' };
   const { signal, onProgress, rateBytesPerSecond, busyPercent } = options;
-  const unitBytes = CLUSTER_BLOCKS * descriptor.blockSize;
+  const unitBytes = packUnit(work);
   try {
     const packed = await packFileSystem(mountPoint, { unitBytes, signal, onProgress, rateBytesPerSecond, busyPercent, timeBudgetMs });
-    // Each move went through the journal.
-    if (packed.movedBytes > 0) await trimJournal(mountPoint, { signal });
+    const again = packed.stopped === 'done' ? await trimAgain(work, mountPoint) : 0;
     await syncFileSystem(mountPoint);
     const { stopped, movedBytes, trimmedBytes, gentlePauses, before } = packed;
-    return { stopped, movedBytes, trimmedBytes, gentlePauses, expectedBytes: before.gainBytes };
+    return { stopped, movedBytes, trimmedBytes, gentlePauses: gentlePauses + again, expectedBytes: before.gainBytes };
   } catch (error) {
     // Nobody asked for it in so many words: the other steps are worth making all the same.
     if (options.pack === true || !(error instanceof PloopError) || !['UNSUPPORTED', 'TOOL_FAILED'].includes(error.code)) throw error;
     return { skipped: error.message };
   }
+}
+
+/**
+ * What others wrote and deleted while the packer worked lies in units that were empty, and each move went through the journal:
+ * on a busy disk that is more than what packing left. Answers the pauses made.
+ */
+async function trimAgain(work: Work, mountPoint: string): Promise<number> {
+  const { signal, busyPercent } = work.options;
+  const timeBudgetMs = timeLeft(work);
+  if (work.options.trim === false || timeBudgetMs === 0) return 0;
+  const { gentlePauses } = await trimFileSystem(mountPoint, { signal, busyPercent, timeBudgetMs });
+  await trimJournal(mountPoint, { signal });
+  return gentlePauses;
+}
+
+/** Why the image is not packed; undefined: it is. Where the host takes back every block of ext4, there is nothing to gain. */
+function packSkipped({ options, descriptor }: Work, type: FileSystemType): string | undefined {
+  if (options.pack === false) return 'not asked for';
+  if (options.pack !== true) {
+    const { discard, blockSize, layers } = descriptor;
+    if (discard === 'off' || (discard === 'block' && blockSize <= EXT4_BLOCK_BYTES)) {
+      return `does not pay: with --discard ${discard} it would free nothing`;
+    }
+    if (layers.length > 1) return 'does not pay: what it moves would be written anew, and layers below would keep the old';
+  }
+  return type === 'ext4' ? undefined : `${type} cannot be packed`;
+}
+
+/** What the host takes back in one piece. */
+function packUnit({ descriptor: { discard, blockSize } }: Work): number {
+  return discard === 'block' && blockSize > EXT4_BLOCK_BYTES ? blockSize : CLUSTER_BLOCKS * blockSize;
 }
 
 /** undefined: no budget. */
