@@ -83,19 +83,19 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4'))('with the file system fro
     ['before the switch', BEFORE_SWITCH, []],
     ['after the switch', AFTER_SWITCH, ['held']],
   ] as const)('the command is killed %s', async (_, holds, kept) => {
-    const it = await frozen(holds);
-    process.kill(it.pid, 'SIGKILL');
-    expect(await it.command.ended).toMatchObject({ signal: 'SIGKILL' });
+    const one = await frozen(holds);
+    process.kill(one.pid, 'SIGKILL');
+    expect(await one.command.ended).toMatchObject({ signal: 'SIGKILL' });
     await goesOn([...kept]);
   });
 
   it('the holder of the freeze is killed: the command thaws, and says that the snapshot is none to rely on', async () => {
-    const it = await frozen(AFTER_SWITCH);
-    const children = (await readFile(`/proc/${it.pid}/task/${it.pid}/children`, 'utf8')).trim().split(' ');
+    const one = await frozen(AFTER_SWITCH);
+    const children = (await readFile(`/proc/${one.pid}/task/${one.pid}/children`, 'utf8')).trim().split(' ');
     expect(children).toHaveLength(1);
     process.kill(Number(children[0]), 'SIGKILL');
-    it.gate.release();
-    expect(await it.command.ended).toMatchObject({
+    one.gate.release();
+    expect(await one.command.ended).toMatchObject({
       status: ERROR_EXIT_STATUS.TIMEOUT,
       stderr: expect.stringContaining('ended before the work was done') as string,
     });
@@ -106,19 +106,19 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4'))('with the file system fro
     ['before the switch', BEFORE_SWITCH, []],
     ['after the switch', AFTER_SWITCH, ['held']],
   ] as const)('the worker is killed %s', async (_, holds, kept) => {
-    const it = await frozen(holds);
+    const one = await frozen(holds);
     const { worker, restarts } = await attachment();
     process.kill(worker as number, 'SIGKILL');
-    expect(await it.command.ended).toMatchObject({ stderr: expect.stringContaining('ended the connection') as string });
+    expect(await one.command.ended).toMatchObject({ stderr: expect.stringContaining('ended the connection') as string });
     await expect.poll(attachment).toMatchObject({ state: 'running', restarts: restarts + 1 });
     await goesOn([...kept]);
   });
 
   it('the keeper is killed: the snapshot is taken, and recover gives the worker another', async () => {
-    const it = await frozen(BEFORE_SWITCH);
+    const one = await frozen(BEFORE_SWITCH);
     process.kill((await attachment()).keeper, 'SIGKILL');
-    it.gate.release();
-    expect(await it.command.ended).toMatchObject({ status: 0 });
+    one.gate.release();
+    expect(await one.command.ended).toMatchObject({ status: 0 });
     expect(await ploop('recover', image)).toMatchObject({ status: 0 });
     await goesOn(['held']);
   });
@@ -129,11 +129,11 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4'))('with the file system fro
   ] as const)(
     'keeper and worker are killed %s: what was written before the freeze is there after the next mount',
     async (_, holds, kept) => {
-      const it = await frozen(holds);
+      const one = await frozen(holds);
       const { keeper, worker } = await attachment();
       for (const pid of [keeper, worker as number]) process.kill(pid, 'SIGKILL');
-      expect(await it.command.ended).toMatchObject({ stderr: expect.stringContaining('ended the connection') as string });
-      await it.gate.close();
+      expect(await one.command.ended).toMatchObject({ stderr: expect.stringContaining('ended the connection') as string });
+      await one.gate.close();
       expect(await ploop('umount', mountPoint)).toMatchObject({ status: 0 });
       expect(await ploop('mount', image, mountPoint)).toMatchObject({ status: 0 });
       await goesOn([...kept]);
