@@ -2,7 +2,8 @@
 /*
  * The NBD server: the input is what a client sends. Its first byte says how:
  * bit 0 a read-only export, bit 1 the handshake was made by the book and the
- * rest are requests, whose answers are counted; bit 2 in pieces of 7 bytes.
+ * rest are requests, whose answers are counted; bit 2 in pieces of 7 bytes;
+ * bit 3 with extended headers.
  * When the client has said all it closes its side, and the connection ends.
  */
 #include <errno.h>
@@ -23,6 +24,7 @@
 #define READ_ONLY 1u
 #define BY_THE_BOOK 2u
 #define IN_PIECES 4u
+#define EXTENDED 8u
 
 static struct pl_loop *loop;
 static struct pl_engine *engine;
@@ -83,6 +85,8 @@ static void setup(void)
 
 /* ---- a handshake by the book ---- */
 
+#define REPLIES 15 /* where the first option's number is */
+
 static const uint8_t handshake[] =
 	"\0\0\0\3" /* flags */
 	"IHAVEOPT\0\0\0\10\0\0\0\0" /* structured replies */
@@ -109,41 +113,61 @@ static size_t handshake_answers(const uint8_t *out, size_t len)
 
 /* ---- what has to come: an answer for each request ---- */
 
-static unsigned expect(const uint8_t *at, size_t left)
+static uint64_t payload_of(const uint8_t *at, bool extended)
 {
-	unsigned n = 0;
-	size_t data;
+	if (extended)
+		return nbd_get16(at + 4) & NBD_CMD_FLAG_PAYLOAD_LEN ?
+			       nbd_get64(at + 24) :
+			       0;
+	return nbd_get16(at + 6) == NBD_CMD_WRITE ? nbd_get32(at + 24) : 0;
+}
 
-	while (left >= NBD_REQUEST_SIZE && nbd_get32(at) == NBD_REQUEST_MAGIC &&
+static unsigned expect(const uint8_t *at, size_t left, bool extended)
+{
+	uint32_t magic = extended ? NBD_EXTENDED_REQUEST_MAGIC :
+				    NBD_REQUEST_MAGIC;
+	size_t head = extended ? NBD_EXTENDED_SIZE : NBD_REQUEST_SIZE;
+	unsigned n = 0;
+	uint64_t data;
+
+	while (left >= head && nbd_get32(at) == magic &&
 	       nbd_get16(at + 6) != NBD_CMD_DISC) {
-		data = nbd_get16(at + 6) == NBD_CMD_WRITE ? nbd_get32(at + 24) :
-							    0;
-		if (data > left - NBD_REQUEST_SIZE)
+		data = payload_of(at, extended);
+		if (data > left - head)
 			break;
-		at += NBD_REQUEST_SIZE + data;
-		left -= NBD_REQUEST_SIZE + data;
+		at += head + data;
+		left -= head + data;
 		n++;
 	}
 	return n;
 }
 
-static unsigned count(const uint8_t *at, size_t left)
+static void check_chunk(unsigned type, uint64_t len)
 {
-	unsigned n = 0, type;
-	size_t len;
+	fuzz_require(type != NBD_REPLY_TYPE_NONE || len == 0);
+	fuzz_require(type != NBD_REPLY_TYPE_BLOCK_STATUS ||
+		     (len >= 12 && len % 8 == 4));
+	fuzz_require(type != NBD_REPLY_TYPE_BLOCK_STATUS_EXT ||
+		     (len >= 24 && len % 16 == 8));
+}
+
+static unsigned count(const uint8_t *at, size_t left, bool extended)
+{
+	uint32_t magic = extended ? NBD_EXTENDED_REPLY_MAGIC :
+				    NBD_STRUCTURED_REPLY_MAGIC;
+	size_t head = extended ? 32 : 20;
+	unsigned n = 0;
+	uint64_t len;
 
 	while (left > 0) {
-		fuzz_require(left >= 20);
-		fuzz_require(nbd_get32(at) == NBD_STRUCTURED_REPLY_MAGIC);
-		type = nbd_get16(at + 6);
-		len = nbd_get32(at + 16);
-		fuzz_require(left - 20 >= len);
-		fuzz_require(type != NBD_REPLY_TYPE_NONE || len == 0);
-		fuzz_require(type != NBD_REPLY_TYPE_BLOCK_STATUS ||
-			     (len >= 12 && len % 8 == 4));
+		fuzz_require(left >= head);
+		fuzz_require(nbd_get32(at) == magic);
+		len = extended ? nbd_get64(at + 24) : nbd_get32(at + 16);
+		fuzz_require(left - head >= len);
+		check_chunk(nbd_get16(at + 6), len);
 		n += nbd_get16(at + 4) == NBD_REPLY_FLAG_DONE;
-		at += 20 + len;
-		left -= 20 + len;
+		at += head + len;
+		left -= head + len;
 	}
 	return n;
 }
@@ -216,6 +240,16 @@ static void clear_disk(void)
 	pl_loop_turn(loop, false);
 }
 
+static void shake_hands(int fd, bool extended)
+{
+	uint8_t said[sizeof(handshake)];
+
+	memcpy(said, handshake, sizeof(said));
+	if (extended)
+		said[REPLIES] = NBD_OPT_EXTENDED_HEADERS;
+	fuzz_require(send(fd, said, sizeof(said), 0) == sizeof(said));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	unsigned how = size ? data[0] : 0;
@@ -233,14 +267,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_require(pl_nbd_serve(nbd, pair[1]) == 0);
 	out_len = 0;
 	if (how & BY_THE_BOOK)
-		fuzz_require(send(pair[0], handshake, sizeof(handshake), 0) ==
-			     sizeof(handshake));
+		shake_hands(pair[0], how & EXTENDED);
 	talk(pair[0], data, size, how & IN_PIECES ? 7 : 65536);
 	if (how & BY_THE_BOOK) {
 		size_t at = handshake_answers(out, out_len);
 
-		answers = count(out + at, out_len - at);
-		fuzz_require(answers == expect(data, size));
+		answers = count(out + at, out_len - at, how & EXTENDED);
+		fuzz_require(answers == expect(data, size, how & EXTENDED));
 	}
 	close(pair[0]);
 	for (int i = 0; i < TURNS_MAX && pl_nbd_clients(nbd); i++)

@@ -75,12 +75,14 @@ static int change_sectors(struct nbd_req *r, uint64_t off, uint64_t len,
 
 	if (len == 0)
 		return 0;
-	if (!data && r->flags & NBD_CMD_FLAG_NO_HOLE)
-		req.flags = PL_REQ_NO_UNMAP;
-	if (data && posix_memalign(&req.buf, 4096, len) != 0)
+	if (!data) {
+		if (r->flags & NBD_CMD_FLAG_NO_HOLE)
+			req.flags = PL_REQ_NO_UNMAP;
+		return nbd_in_pieces(r->conn, &req);
+	}
+	if (posix_memalign(&req.buf, 4096, len) != 0)
 		return -ENOMEM;
-	if (data)
-		memcpy(req.buf, data, len);
+	memcpy(req.buf, data, len);
 	rc = nbd_engine_call(r->conn, &req);
 	free(req.buf);
 	return rc;

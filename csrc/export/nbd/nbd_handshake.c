@@ -70,6 +70,8 @@ static unsigned transmission_flags(const struct nbd_conn *c)
 			 NBD_FLAG_SEND_FAST_ZERO;
 	if (c->structured)
 		flags |= NBD_FLAG_SEND_DF;
+	if (c->extended && c->n_contexts)
+		flags |= NBD_FLAG_BLOCK_STATUS_PAYLOAD;
 	return flags;
 }
 
@@ -77,8 +79,8 @@ static int export_name(struct nbd_conn *c, const uint8_t *name, uint32_t len)
 {
 	uint8_t reply[134] = { 0 }, *p = reply;
 
-	/* This option has no answer but the end. */
-	if (!nbd_name_matches(c, name, len))
+	/* This option has no answer but the end; GO has. */
+	if (!nbd_name_matches(c, name, len) || c->extended)
 		return -ENOENT;
 	p = nbd_put64(p, pl_engine_size(c->nbd->p.engine));
 	p = nbd_put16(p, transmission_flags(c));
@@ -201,7 +203,7 @@ static int start_tls(struct nbd_conn *c, uint32_t len)
 		rc = -EPROTO;
 	if (rc == 0)
 		rc = nbd_tls_start(c);
-	c->structured = false;
+	c->structured = c->extended = false;
 	c->n_contexts = 0;
 	return rc;
 }
@@ -212,8 +214,35 @@ static int structured(struct nbd_conn *c, uint32_t len)
 		return nbd_opt_refuse(c, NBD_OPT_STRUCTURED_REPLY,
 				      NBD_REP_ERR_INVALID,
 				      "this option takes no data");
+	if (c->extended)
+		return nbd_opt_refuse(c, NBD_OPT_STRUCTURED_REPLY,
+				      NBD_REP_ERR_EXT_HEADER_REQD,
+				      "extended headers are agreed on already");
 	c->structured = true;
 	return ack(c, NBD_OPT_STRUCTURED_REPLY);
+}
+
+static int extended(struct nbd_conn *c, uint32_t len)
+{
+	if (len)
+		return nbd_opt_refuse(c, NBD_OPT_EXTENDED_HEADERS,
+				      NBD_REP_ERR_INVALID,
+				      "this option takes no data");
+	c->structured = c->extended = true;
+	return ack(c, NBD_OPT_EXTENDED_HEADERS);
+}
+
+static bool lacks_tls(const struct nbd_conn *c)
+{
+	return c->nbd->p.tls && !c->tls;
+}
+
+static int require_tls(struct nbd_conn *c, uint32_t opt)
+{
+	if (opt == NBD_OPT_EXPORT_NAME)
+		return -EACCES;
+	return nbd_opt_refuse(c, opt, NBD_REP_ERR_TLS_REQD,
+			      "this server requires TLS");
 }
 
 static int carry_out(struct nbd_conn *c, uint32_t opt, const uint8_t *data,
@@ -223,12 +252,11 @@ static int carry_out(struct nbd_conn *c, uint32_t opt, const uint8_t *data,
 		ack(c, opt);
 		return -ESHUTDOWN;
 	}
-	if (c->nbd->p.tls && !c->tls && opt != NBD_OPT_STARTTLS) {
-		if (opt == NBD_OPT_EXPORT_NAME)
-			return -EACCES;
-		return nbd_opt_refuse(c, opt, NBD_REP_ERR_TLS_REQD,
-				      "this server requires TLS");
-	}
+	if (c->nbd->stopping && opt != NBD_OPT_EXPORT_NAME)
+		return nbd_opt_refuse(c, opt, NBD_REP_ERR_SHUTDOWN,
+				      "this export is being ended");
+	if (lacks_tls(c) && opt != NBD_OPT_STARTTLS)
+		return require_tls(c, opt);
 	switch (opt) {
 	case NBD_OPT_EXPORT_NAME:
 		return export_name(c, data, len);
@@ -241,6 +269,8 @@ static int carry_out(struct nbd_conn *c, uint32_t opt, const uint8_t *data,
 		return info_or_go(c, opt, data, len);
 	case NBD_OPT_STRUCTURED_REPLY:
 		return structured(c, len);
+	case NBD_OPT_EXTENDED_HEADERS:
+		return extended(c, len);
 	case NBD_OPT_LIST_META_CONTEXT:
 	case NBD_OPT_SET_META_CONTEXT:
 		return nbd_meta_context(c, opt, data, len);
@@ -268,6 +298,8 @@ static int one_option(struct nbd_conn *c)
 		rc = nbd_skip(c, len);
 		if (rc < 0 || opt == NBD_OPT_EXPORT_NAME)
 			return rc < 0 ? rc : -EPROTO;
+		if (lacks_tls(c))
+			return require_tls(c, opt);
 		return nbd_opt_refuse(c, opt, NBD_REP_ERR_TOO_BIG,
 				      "the option's data are too long");
 	}
@@ -299,6 +331,9 @@ int nbd_handshake(struct nbd_conn *c)
 	flags = nbd_get32(answer);
 	if (flags & ~(NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES))
 		return -EPROTO;
+	/* Such a client knows no option that could ask for TLS. */
+	if (c->nbd->p.tls && !(flags & NBD_FLAG_FIXED_NEWSTYLE))
+		return -EACCES;
 	c->no_zeroes = flags & NBD_FLAG_NO_ZEROES;
 	for (unsigned i = 0; i < OPTIONS_MAX && rc == 0; i++)
 		rc = one_option(c);

@@ -34,7 +34,8 @@ struct nbd_parts {
 		const uint8_t *begin; /* NULL: a hole */
 		uint64_t off;
 		uint32_t len;
-		uint8_t head[32];
+		unsigned n_head;
+		uint8_t head[48];
 	} part[NBD_PARTS];
 };
 
@@ -43,9 +44,11 @@ struct nbd_req {
 	struct pl_req req; /* first: the engine hands this back */
 	struct nbd_conn *conn;
 	struct nbd_req *next; /* of those to be answered */
-	uint64_t cookie, off;
-	uint32_t len;
+	uint64_t cookie, off, len;
+	uint64_t payload; /* bytes that follow the head */
+	uint32_t asked; /* contexts of BLOCK_STATUS, a bit for each place */
 	uint16_t type, flags;
+	const char *why; /* of an error, for who reads it; may be NULL */
 	bool changing; /* between nbd_change_begin() and _end() */
 	void *data; /* what was read, is to be written, or the status */
 	size_t charged; /* bytes of data counted against the bounds */
@@ -74,7 +77,9 @@ struct nbd_conn {
 	bool timer_armed, timer_ending;
 	bool idle; /* it is the next request that is waited for */
 	/* agreed on */
-	bool no_zeroes, structured;
+	bool no_zeroes;
+	bool structured; /* answers are chunks, be it with extended headers */
+	bool extended;
 	struct nbd_context *contexts; /* PL_NBD_CONTEXTS of them, or NULL */
 	unsigned n_contexts;
 	/* requests */
@@ -82,6 +87,7 @@ struct nbd_conn {
 	size_t bytes; /* their data */
 	struct nbd_req *answers, **answers_tail;
 	bool broken; /* nothing can be sent any more */
+	bool lost; /* the client left without a goodbye */
 	bool sending; /* the sender is there */
 	bool sender_ends;
 	struct pl_ev *receiving; /* the kernel's next request; NULL = not now */
@@ -131,6 +137,8 @@ int nbd_recv(struct nbd_conn *c, void *buf, size_t len);
 int nbd_skip(struct nbd_conn *c, uint64_t len);
 int nbd_send(struct nbd_conn *c, const struct iovec *iov, unsigned n);
 int nbd_send_buf(struct nbd_conn *c, const void *buf, size_t len);
+/* Lets everything else have its turn; long work does it between its pieces. */
+int nbd_pass(struct nbd_conn *c);
 /* From / to the socket as it is. More than 0, or -errno. */
 int nbd_raw_recv(struct nbd_conn *c, void *buf, size_t len);
 int nbd_raw_send(struct nbd_conn *c, const void *buf, size_t len);
@@ -155,6 +163,9 @@ int nbd_meta_context(struct nbd_conn *c, uint32_t opt, const uint8_t *data,
 		     uint32_t len);
 /* Inside a coroutine: the answer to BLOCK_STATUS, into r->data. */
 int nbd_block_status(struct nbd_req *r);
+/* BLOCK_STATUS with a payload: how much it is about, and the contexts. */
+#define NBD_STATUS_PAYLOAD_MAX (8u + 4u * PL_NBD_CONTEXTS)
+int nbd_status_payload(struct nbd_req *r, const uint8_t *payload, size_t len);
 
 /* ---- nbd_sparse.c: coroutines with a struct nbd_req ---- */
 
@@ -169,6 +180,17 @@ void nbd_cache(void *arg);
 int nbd_engine_call(struct nbd_conn *c, struct pl_req *req);
 /* WRITE or WRITE_ZEROES that does not begin and end with a sector. */
 int nbd_change_unaligned(struct nbd_req *r);
+
+/* ---- nbd_large.c ---- */
+
+/* TRIM or WRITE_ZEROES of more than is done in one piece? */
+bool nbd_is_large(const struct nbd_req *r);
+/* A coroutine with a struct nbd_req of whole sectors. */
+void nbd_change_large(void *arg);
+/* Inside a coroutine: PL_REQ_DISCARD or _WRITE_ZEROES, whole sectors. */
+int nbd_in_pieces(struct nbd_conn *c, const struct pl_req *req);
+/* Is there nobody (any more) to do long work for? */
+bool nbd_given_up(const struct nbd_conn *c);
 
 /* Answers an option: nbd_handshake.c. */
 int nbd_opt_reply(struct nbd_conn *c, uint32_t opt, uint32_t type,
@@ -187,6 +209,9 @@ int nbd_sender_start(struct nbd_conn *c);
 /* Inside a coroutine: when all is answered and sent. */
 void nbd_sender_end(struct nbd_conn *c);
 void nbd_req_free(struct nbd_req *r);
+/* The head of one chunk of an answer; returns where its payload goes. */
+uint8_t *nbd_put_chunk(uint8_t *p, const struct nbd_req *r, unsigned flags,
+		       unsigned type, uint64_t len);
 
 /* ---- nbd_kernel.c ---- */
 

@@ -161,6 +161,17 @@ static int call(struct nbd_conn *c,
 	return n == 0 ? -ECONNRESET : n;
 }
 
+static void prep_nop(struct io_uring_sqe *sqe, void *arg)
+{
+	(void)arg;
+	io_uring_prep_nop(sqe);
+}
+
+int nbd_pass(struct nbd_conn *c)
+{
+	return pl_loop_call(c->nbd->p.loop, prep_nop, NULL);
+}
+
 /* What is there: with MSG_WAITALL a client of small pieces would make the ring
  * give up polling and wait in a thread. */
 int nbd_raw_recv(struct nbd_conn *c, void *buf, size_t len)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "export/nbd/nbd_int.h"
@@ -17,7 +18,8 @@
 
 /* ---- heads ---- */
 
-static uint32_t wire_error(int error)
+/* Only a fast zero may say "not supported". */
+static uint32_t wire_error(const struct nbd_req *r, int error)
 {
 	switch (error) {
 	case 0:
@@ -33,10 +35,11 @@ static uint32_t wire_error(int error)
 	case -EDQUOT:
 	case -EFBIG:
 		return NBD_ENOSPC;
-	case -EOVERFLOW:
-		return NBD_EOVERFLOW;
 	case -EOPNOTSUPP:
-		return NBD_ENOTSUP;
+		return r->type == NBD_CMD_WRITE_ZEROES &&
+				       r->flags & NBD_CMD_FLAG_FAST_ZERO ?
+			       NBD_ENOTSUP :
+			       NBD_EIO;
 	case -ESHUTDOWN:
 		return NBD_ESHUTDOWN;
 	default:
@@ -53,23 +56,26 @@ static void simple_head(struct nbd_req *r, uint32_t error)
 	r->n_head = (size_t)(p - r->head);
 }
 
-static uint8_t *put_chunk(uint8_t *p, const struct nbd_req *r, unsigned flags,
-			  unsigned type, size_t len)
+uint8_t *nbd_put_chunk(uint8_t *p, const struct nbd_req *r, unsigned flags,
+		       unsigned type, uint64_t len)
 {
-	p = nbd_put32(p, NBD_STRUCTURED_REPLY_MAGIC);
+	bool extended = r->conn->extended;
+
+	p = nbd_put32(p, extended ? NBD_EXTENDED_REPLY_MAGIC :
+				    NBD_STRUCTURED_REPLY_MAGIC);
 	p = nbd_put16(p, flags);
 	p = nbd_put16(p, type);
 	p = nbd_put64(p, r->cookie);
-	return nbd_put32(p, (uint32_t)len);
+	if (!extended)
+		return nbd_put32(p, (uint32_t)len);
+	p = nbd_put64(p, r->off);
+	return nbd_put64(p, len);
 }
 
 static uint8_t *chunk_head(struct nbd_req *r, unsigned type, size_t len)
 {
-	return put_chunk(r->head, r, NBD_REPLY_FLAG_DONE, type, len);
+	return nbd_put_chunk(r->head, r, NBD_REPLY_FLAG_DONE, type, len);
 }
-
-#define DATA_HEAD 28u /* bytes of a chunk of data before the data */
-#define HOLE_HEAD 32u /* all of one for a hole */
 
 static void part_heads(struct nbd_req *r)
 {
@@ -78,17 +84,18 @@ static void part_heads(struct nbd_req *r)
 	for (unsigned i = 0; i < parts->n; i++) {
 		struct nbd_part *part = &parts->part[i];
 		bool last = i + 1 == parts->n;
-		uint8_t *p =
-			put_chunk(part->head, r, last ? NBD_REPLY_FLAG_DONE : 0,
-				  part->begin ? NBD_REPLY_TYPE_OFFSET_DATA :
-						NBD_REPLY_TYPE_OFFSET_HOLE,
-				  part->begin ? 8 + part->len : 12);
+		uint8_t *p = nbd_put_chunk(
+			part->head, r, last ? NBD_REPLY_FLAG_DONE : 0,
+			part->begin ? NBD_REPLY_TYPE_OFFSET_DATA :
+				      NBD_REPLY_TYPE_OFFSET_HOLE,
+			part->begin ? 8 + (uint64_t)part->len : 12);
 
 		p = nbd_put64(p, part->off);
 		if (!part->begin)
-			nbd_put32(p, part->len);
+			p = nbd_put32(p, part->len);
 		else
 			r->n_data += part->len;
+		part->n_head = (unsigned)(p - part->head);
 	}
 }
 
@@ -97,9 +104,11 @@ static void structured_head(struct nbd_req *r, uint32_t error)
 	uint8_t *p = r->head;
 
 	if (error) {
-		p = chunk_head(r, NBD_REPLY_TYPE_ERROR, 6);
+		r->begin = (const uint8_t *)r->why;
+		r->n_data = r->why ? strlen(r->why) : 0;
+		p = chunk_head(r, NBD_REPLY_TYPE_ERROR, 6 + r->n_data);
 		p = nbd_put32(p, error);
-		p = nbd_put16(p, 0); /* the number says it all */
+		p = nbd_put16(p, (unsigned)r->n_data);
 	} else if (r->parts) {
 		part_heads(r);
 	} else if (r->type == NBD_CMD_READ) {
@@ -111,11 +120,21 @@ static void structured_head(struct nbd_req *r, uint32_t error)
 	r->n_head = (size_t)(p - r->head);
 }
 
+/* The data are done with: room for the next request. */
+static void give_data_back(struct nbd_req *r)
+{
+	if (r->charged)
+		nbd_share_put(r->conn, r->data, r->charged);
+	r->data = NULL;
+	r->charged = 0;
+}
+
 void nbd_answer(struct nbd_req *r, int error)
 {
 	struct nbd_conn *c = r->conn;
 
 	if (error < 0) {
+		give_data_back(r);
 		r->n_data = 0;
 		free(r->parts);
 		r->parts = NULL;
@@ -123,15 +142,11 @@ void nbd_answer(struct nbd_req *r, int error)
 		r->n_data = r->len;
 	}
 	if (c->structured)
-		structured_head(r, wire_error(error));
+		structured_head(r, wire_error(r, error));
 	else
-		simple_head(r, wire_error(error));
-	if (r->n_data == 0 && r->charged) {
-		/* The data are done with: room for the next request. */
-		nbd_share_put(c, r->data, r->charged);
-		r->data = NULL;
-		r->charged = 0;
-	}
+		simple_head(r, wire_error(r, error));
+	if (r->n_data == 0)
+		give_data_back(r);
 	r->next = NULL;
 	*c->answers_tail = r;
 	c->answers_tail = &r->next;
@@ -184,8 +199,7 @@ static unsigned add_answer(struct iovec *iov, const struct nbd_req *r)
 	for (unsigned i = 0; i < r->parts->n; i++) {
 		const struct nbd_part *part = &r->parts->part[i];
 
-		n += add_piece(iov + n, part->head,
-			       part->begin ? DATA_HEAD : HOLE_HEAD);
+		n += add_piece(iov + n, part->head, part->n_head);
 		if (part->begin)
 			n += add_piece(iov + n, part->begin, part->len);
 	}

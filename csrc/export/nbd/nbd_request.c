@@ -41,44 +41,83 @@ static bool is_command(const struct nbd_req *r)
 	return r->type < COMMANDS && r->type != NBD_CMD_DISC;
 }
 
-static int check_range(const struct nbd_req *r)
+static int wrong(struct nbd_req *r, int error, const char *why)
+{
+	r->why = why;
+	return error;
+}
+
+static int check_range(struct nbd_req *r)
 {
 	uint64_t size = pl_engine_size(r->conn->nbd->p.engine);
 	bool data = r->type == NBD_CMD_READ || r->type == NBD_CMD_WRITE;
 
-	if (r->len == 0 || (data && r->len > PL_NBD_REQUEST_MAX))
-		return -EINVAL;
+	if (r->len == 0)
+		return wrong(r, -EINVAL, "a length of 0");
+	if (data && r->len > PL_NBD_REQUEST_MAX)
+		return wrong(r, -EINVAL, "more than 32 MiB of data");
 	if (r->off > size || r->len > size - r->off)
-		return r->type == NBD_CMD_WRITE ||
-				       r->type == NBD_CMD_WRITE_ZEROES ?
-			       -ENOSPC :
-			       -EINVAL;
+		return wrong(r,
+			     r->type == NBD_CMD_WRITE ||
+					     r->type == NBD_CMD_WRITE_ZEROES ?
+				     -ENOSPC :
+				     -EINVAL,
+			     "beyond the end of the disk");
 	return 0;
 }
 
-/* 0, or what is wrong with it. */
-static int check(const struct nbd_req *r)
+/* Goes with every command when offered, or depends on the handshake. */
+static unsigned flags_of(const struct nbd_req *r)
 {
 	const struct nbd_conn *c = r->conn;
+	unsigned flags = commands[r->type].flags | NBD_CMD_FLAG_FUA;
+
+	if (!c->structured)
+		flags &= ~NBD_CMD_FLAG_DF;
+	if (c->extended && (r->type == NBD_CMD_WRITE ||
+			    (r->type == NBD_CMD_BLOCK_STATUS && c->n_contexts)))
+		flags |= NBD_CMD_FLAG_PAYLOAD_LEN;
+	return flags;
+}
+
+static int check_flags(struct nbd_req *r)
+{
+	if (!is_command(r))
+		return wrong(r, -EINVAL, "this command is not supported");
+	if (r->flags & ~flags_of(r))
+		return wrong(r, -EINVAL,
+			     "a flag that does not go with this command");
+	if (r->conn->extended && r->type == NBD_CMD_WRITE &&
+	    !(r->flags & NBD_CMD_FLAG_PAYLOAD_LEN))
+		return wrong(r, -EINVAL, "a write without PAYLOAD_LEN");
+	return 0;
+}
+
+/* 0, or what is wrong with it. Before its payload has come. */
+static int check(struct nbd_req *r)
+{
+	const struct nbd_conn *c = r->conn;
+	int rc = check_flags(r);
 
 	if (c->nbd->stopping)
-		return -ESHUTDOWN;
-	if (!is_command(r) ||
-	    r->flags & ~(commands[r->type].flags | NBD_CMD_FLAG_FUA))
-		return -EINVAL;
-	if (r->flags & NBD_CMD_FLAG_DF && !c->structured)
-		return -EINVAL;
+		return wrong(r, -ESHUTDOWN, "this export is being ended");
+	if (rc < 0)
+		return rc;
 	if (commands[r->type].changes && c->nbd->p.read_only)
-		return -EPERM;
+		return wrong(r, -EPERM, "this export is read-only");
 	if (r->type == NBD_CMD_FLUSH)
-		return r->off || r->len ? -EINVAL : 0;
+		return r->off || r->len ?
+			       wrong(r, -EINVAL, "a flush of a part") :
+			       0;
 	if (r->type == NBD_CMD_BLOCK_STATUS && c->n_contexts == 0)
-		return -EINVAL;
+		return wrong(r, -EINVAL, "no metadata context was chosen");
+	if (r->type == NBD_CMD_BLOCK_STATUS && r->payload)
+		return 0; /* it says what it is about */
 	/* Zeros that have to have host space behind them are written. */
 	if (r->type == NBD_CMD_WRITE_ZEROES &&
 	    r->flags & NBD_CMD_FLAG_FAST_ZERO &&
 	    r->flags & NBD_CMD_FLAG_NO_HOLE)
-		return -EOPNOTSUPP;
+		return wrong(r, -EOPNOTSUPP, "without a hole it is not fast");
 	return check_range(r);
 }
 
@@ -140,6 +179,8 @@ static pl_co_fn *coroutine_of(const struct nbd_req *r)
 		return nbd_sparse_wanted(r) ? nbd_sparse_read : NULL;
 	if (r->type == NBD_CMD_BLOCK_STATUS)
 		return status_coroutine;
+	if (nbd_is_large(r) && (aligned(r) || r->type == NBD_CMD_TRIM))
+		return nbd_change_large;
 	return r->type == NBD_CMD_CACHE ? nbd_cache : NULL;
 }
 
@@ -178,29 +219,58 @@ static int get_memory(struct nbd_req *r)
 	return 0;
 }
 
-static void within(struct nbd_conn *c, uint32_t len)
+static void within(struct nbd_conn *c, uint64_t len)
 {
-	nbd_recv_within(c, c->nbd->p.stall_ms + len / NBD_SLOWEST);
+	nbd_recv_within(c, c->nbd->p.stall_ms + (unsigned)(len / NBD_SLOWEST));
+}
+
+/* The payload of a BLOCK_STATUS, which may turn out to be wrong. */
+static int take_status(struct nbd_req *r, int *error)
+{
+	uint8_t payload[NBD_STATUS_PAYLOAD_MAX];
+	int rc;
+
+	if (r->payload > sizeof(payload)) {
+		*error = wrong(r, -EINVAL, "the payload is too long");
+		return nbd_skip(r->conn, r->payload);
+	}
+	rc = nbd_recv(r->conn, payload, r->payload);
+	if (rc == 0 && nbd_status_payload(r, payload, r->payload) < 0)
+		*error = wrong(r, -EINVAL, "the payload is malformed");
+	else if (rc == 0)
+		*error = check_range(r);
+	return rc;
 }
 
 /* Takes what came with it; -errno: the connection is lost. */
-static int take_data(struct nbd_req *r, int error)
+static int take_data(struct nbd_req *r, int *error)
 {
 	struct nbd_conn *c = r->conn;
 	int rc;
 
-	if (r->type != NBD_CMD_WRITE)
+	if (!r->payload)
 		return 0;
-	within(c, r->len);
-	rc = error ? nbd_skip(c, r->len) : nbd_recv(c, r->data, r->len);
+	within(c, r->payload);
+	if (*error)
+		rc = nbd_skip(c, r->payload);
+	else if (r->type == NBD_CMD_BLOCK_STATUS)
+		rc = take_status(r, error);
+	else
+		rc = nbd_recv(c, r->data, r->len);
 	nbd_recv_within(c, 0);
 	return rc;
 }
 
 /* ---- one after the other ---- */
 
-static int take_head(struct nbd_conn *c, uint8_t head[NBD_REQUEST_SIZE])
+static size_t head_size(const struct nbd_conn *c)
 {
+	return c->extended ? NBD_EXTENDED_SIZE : NBD_REQUEST_SIZE;
+}
+
+static int take_head(struct nbd_conn *c, uint8_t *head)
+{
+	size_t size = head_size(c);
 	int rc;
 
 	if (c->rx_len == 0 && c->nbd->p.idle_ms)
@@ -210,34 +280,47 @@ static int take_head(struct nbd_conn *c, uint8_t head[NBD_REQUEST_SIZE])
 	c->idle = false;
 	if (rc < 0)
 		return rc;
-	if (c->rx_len < NBD_REQUEST_SIZE - 1)
+	if (c->rx_len < size - 1)
 		nbd_recv_within(c, c->nbd->p.stall_ms);
-	rc = nbd_recv(c, head + 1, NBD_REQUEST_SIZE - 1);
+	rc = nbd_recv(c, head + 1, size - 1);
 	if (c->recv_by_ms)
 		nbd_recv_within(c, 0);
 	return rc;
 }
 
-static int parse(struct nbd_req *r, const uint8_t head[NBD_REQUEST_SIZE])
+/* What follows the head is counted by its length, or not at all. */
+static int parse_length(struct nbd_req *r, const uint8_t *length)
 {
-	if (nbd_get32(head) != NBD_REQUEST_MAGIC)
+	if (!r->conn->extended) {
+		r->len = nbd_get32(length);
+		r->payload = r->type == NBD_CMD_WRITE ? r->len : 0;
+		return 0;
+	}
+	r->len = nbd_get64(length);
+	r->payload = r->flags & NBD_CMD_FLAG_PAYLOAD_LEN ? r->len : 0;
+	return r->payload > PL_NBD_REQUEST_MAX ? -EPROTO : 0;
+}
+
+static int parse(struct nbd_req *r, const uint8_t *head)
+{
+	if (nbd_get32(head) != (r->conn->extended ? NBD_EXTENDED_REQUEST_MAGIC :
+						    NBD_REQUEST_MAGIC))
 		return -EPROTO;
 	r->flags = nbd_get16(head + 4);
 	r->type = nbd_get16(head + 6);
 	r->cookie = nbd_get64(head + 8);
 	r->off = nbd_get64(head + 16);
-	r->len = nbd_get32(head + 24);
 	if (r->type == NBD_CMD_DISC) {
 		r->conn->end = PL_NBD_GOODBYE;
 		return -ESHUTDOWN;
 	}
-	return 0;
+	return parse_length(r, head + 24);
 }
 
 /* 0, or -errno: the connection ends. */
 static int take_request(struct nbd_conn *c)
 {
-	uint8_t head[NBD_REQUEST_SIZE];
+	uint8_t head[NBD_EXTENDED_SIZE];
 	struct nbd_req *r;
 	int rc, error = 0;
 
@@ -258,7 +341,7 @@ static int take_request(struct nbd_conn *c)
 			to_sectors(r, r->type != NBD_CMD_TRIM);
 			error = get_memory(r);
 		}
-		rc = take_data(r, error);
+		rc = take_data(r, &error);
 	}
 	if (rc < 0)
 		nbd_req_free(r);
@@ -276,5 +359,6 @@ void nbd_transmission(struct nbd_conn *c)
 	while (!c->broken && nbd_kernel_next(c) == 0 && take_request(c) == 0)
 		;
 	nbd_recv_within(c, 0);
+	c->lost = c->end == PL_NBD_LOST;
 	nbd_sender_end(c);
 }

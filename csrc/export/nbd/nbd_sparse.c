@@ -136,7 +136,7 @@ static int read_away(struct nbd_req *r, void *buf)
 	int rc = 0;
 
 	for (; rc == 0 && req.off < end; req.off += req.len) {
-		if (c->broken || c->nbd->stopping)
+		if (nbd_given_up(c))
 			break;
 		req.len = end - req.off < CACHE_BYTES ? end - req.off :
 							CACHE_BYTES;

@@ -16,6 +16,8 @@
 #define NBD_REQUEST_MAGIC 0x25609513u
 #define NBD_SIMPLE_REPLY_MAGIC 0x67446698u
 #define NBD_STRUCTURED_REPLY_MAGIC 0x668e33efu
+#define NBD_EXTENDED_REQUEST_MAGIC 0x21e41c71u
+#define NBD_EXTENDED_REPLY_MAGIC 0x6e8a278cu
 
 /* Handshake flags of the server; the client answers with the same bits. */
 #define NBD_FLAG_FIXED_NEWSTYLE 1u
@@ -31,6 +33,7 @@ enum {
 	NBD_OPT_STRUCTURED_REPLY = 8,
 	NBD_OPT_LIST_META_CONTEXT = 9,
 	NBD_OPT_SET_META_CONTEXT = 10,
+	NBD_OPT_EXTENDED_HEADERS = 11,
 };
 
 #define NBD_REP_ACK 1u
@@ -45,6 +48,7 @@ enum {
 #define NBD_REP_ERR_UNKNOWN NBD_REP_ERR(6)
 #define NBD_REP_ERR_SHUTDOWN NBD_REP_ERR(7)
 #define NBD_REP_ERR_TOO_BIG NBD_REP_ERR(9)
+#define NBD_REP_ERR_EXT_HEADER_REQD NBD_REP_ERR(10)
 
 enum {
 	NBD_INFO_EXPORT = 0,
@@ -63,6 +67,7 @@ enum {
 #define NBD_FLAG_CAN_MULTI_CONN (1u << 8)
 #define NBD_FLAG_SEND_CACHE (1u << 10)
 #define NBD_FLAG_SEND_FAST_ZERO (1u << 11)
+#define NBD_FLAG_BLOCK_STATUS_PAYLOAD (1u << 12)
 
 enum {
 	NBD_CMD_READ = 0,
@@ -80,12 +85,14 @@ enum {
 #define NBD_CMD_FLAG_DF (1u << 2)
 #define NBD_CMD_FLAG_REQ_ONE (1u << 3)
 #define NBD_CMD_FLAG_FAST_ZERO (1u << 4)
+#define NBD_CMD_FLAG_PAYLOAD_LEN (1u << 5)
 
 #define NBD_REPLY_FLAG_DONE 1u
 #define NBD_REPLY_TYPE_NONE 0u
 #define NBD_REPLY_TYPE_OFFSET_DATA 1u
 #define NBD_REPLY_TYPE_OFFSET_HOLE 2u
 #define NBD_REPLY_TYPE_BLOCK_STATUS 5u
+#define NBD_REPLY_TYPE_BLOCK_STATUS_EXT 6u
 #define NBD_REPLY_TYPE_ERROR ((1u << 15) + 1)
 
 #define NBD_STATE_HOLE 1u
@@ -98,11 +105,11 @@ enum {
 #define NBD_ENOMEM 12u
 #define NBD_EINVAL 22u
 #define NBD_ENOSPC 28u
-#define NBD_EOVERFLOW 75u
 #define NBD_ENOTSUP 95u
 #define NBD_ESHUTDOWN 108u
 
 #define NBD_REQUEST_SIZE 28u /* bytes of a request's head */
+#define NBD_EXTENDED_SIZE 32u /* of one with extended headers */
 #define NBD_NAME_MAX 4096u /* bytes of a name */
 
 static inline uint16_t nbd_get16(const uint8_t *p)

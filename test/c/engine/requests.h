@@ -7,7 +7,9 @@
 #include "disk.h"
 #include "engine/engine.h"
 
+#ifndef DISK
 #define DISK (64 * MIB)
+#endif
 
 static struct stack s;
 static struct pl_loop *loop;

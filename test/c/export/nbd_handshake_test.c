@@ -174,6 +174,66 @@ pl_test("ends at ABORT, unknown flags, a wrong magic and endless options")
 	nbd_end();
 }
 
+/* ---- more contexts than one client may have ---- */
+
+static bool many_names(void *arg, unsigned i, char *ret, size_t size)
+{
+	(void)arg;
+	snprintf(ret, size, "qemu:dirty-bitmap:%u", i);
+	return i < 40;
+}
+
+static struct pl_nbd_params many_contexts(void)
+{
+	static const struct pl_nbd_contexts more = { .name = many_names };
+	struct pl_nbd_params p = nbd_params();
+
+	p.contexts = &more;
+	return p;
+}
+
+pl_test("refuses to choose more metadata contexts than it keeps")
+{
+	uint8_t *p = nbd_put32(data, 0);
+	uint32_t type;
+
+	nbd_start(many_contexts);
+	greet(3);
+	is_int(ask_option(NBD_OPT_STRUCTURED_REPLY, NULL, 0), NBD_REP_ACK);
+	p = nbd_put32(p, 33);
+	for (unsigned i = 0; i < 33; i++) {
+		p = nbd_put32(p, i < 10 ? 19 : 20);
+		p += sprintf((char *)p, "qemu:dirty-bitmap:%u", i);
+	}
+	option(NBD_OPT_SET_META_CONTEXT, data, (uint32_t)(p - data));
+	do {
+		type = opt_answer(NBD_OPT_SET_META_CONTEXT);
+	} while (type == NBD_REP_META_CONTEXT);
+	is_int(type, NBD_REP_ERR_TOO_BIG);
+	is_int(ask_option(NBD_OPT_GO, "\0\0\0\0\0", 6), NBD_REP_INFO);
+	is_int(opt_answer(NBD_OPT_GO), NBD_REP_ACK);
+	/* None of them is left. */
+	command(NBD_CMD_BLOCK_STATUS, 0, 1, 0, 4096);
+	require(next_chunk());
+	is_int(chunk.type, NBD_REPLY_TYPE_ERROR);
+	nbd_end();
+}
+
+pl_test("tells options that come after the server has stopped")
+{
+	uint8_t hello[18], answer[4];
+
+	nbd_start(nbd_params);
+	ok(hear(hello, sizeof(hello)));
+	nbd_put32(answer, 3);
+	ok(send(peer, answer, 4, 0) == 4);
+	ok(send(peer, "IHAVEOPT\0\0\0\3\0\0\0\0", 16, 0) == 16);
+	pl_nbd_stop(nbd);
+	is_int(opt_answer(NBD_OPT_LIST), NBD_REP_ERR_SHUTDOWN);
+	ok(ended());
+	nbd_end();
+}
+
 int main(void)
 {
 	return pl_tap_main();
