@@ -359,6 +359,7 @@ int pl_op_exports(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	json_object_set_new(*ret, "exports", list);
 	pl_call_set_number(*ret, "clients", pl_exports_clients(w));
 	json_object_set_new(*ret, "device", json_boolean(w->front.via != NULL));
+	json_object_set_new(*ret, "tls", json_boolean(pl_nbd_tls_loaded()));
 	return 0;
 }
 

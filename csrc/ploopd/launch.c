@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "export/nbd/nbd_server.h"
 #include "layer/layer.h"
 #include "ploopd/clock.h"
 #include "ploopd/fds.h"
@@ -363,6 +364,15 @@ static int choose_via(struct launch *l, const struct pl_attach_options *opt)
 	return opt->bare ? 0 : pl_via_choose(name, &l->att.via, &l->f);
 }
 
+/* What is there for exports alone may well need it; else see offer.c. */
+static void load_tls(const struct pl_attach_options *opt)
+{
+	struct pl_err err;
+
+	if (opt->bare)
+		pl_nbd_tls_load(&err);
+}
+
 static int attach(struct launch *l, const struct pl_attach_options *opt)
 {
 	int rc = pl_open_for_attach(opt, &l->att, &l->fd.image_lock, &l->f);
@@ -373,6 +383,7 @@ static int attach(struct launch *l, const struct pl_attach_options *opt)
 		rc = claim_folder(l);
 	if (rc < 0)
 		return rc;
+	load_tls(opt);
 	rc = make_parts(l);
 	if (rc == 0)
 		rc = start_keeper(l);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "export/nbd/nbd_server.h"
 #include "ploopd/attachment.h"
+#include "ploopd/client.h"
 #include "ploopd/clock.h"
 #include "ploopd/keeper.h"
 #include "ploopd/rundir.h"
@@ -22,6 +25,7 @@
 #include "ploopd/device/via.h"
 
 #define LEAVE_MS 5000u /* for a keeper to take notice */
+#define ASK_MS 2000u /* for a worker to name its exports */
 
 struct manage {
 	struct pl_attachment att;
@@ -105,6 +109,43 @@ static int not_adopted(struct manage *m, const struct pl_state *st, int status)
 			  "a new keeper for worker %d", st->worker);
 }
 
+enum tls_use { TLS_UNUSED, TLS_USED, TLS_UNKNOWN };
+
+/* By the exports that the worker serves. */
+static enum tls_use use_of_tls(const struct manage *m,
+			       const struct pl_state *st)
+{
+	enum tls_use use = TLS_UNUSED;
+	json_t *result, *one;
+	size_t i;
+
+	if (st->worker <= 0 || !st->via[0])
+		return TLS_UNKNOWN;
+	result = pl_client_result(m->att.folder, ASK_MS,
+				  "{\"id\":1,\"op\":\"exports\"}");
+	json_array_foreach(json_object_get(result, "exports"), i, one)
+		if (json_is_true(json_object_get(one, "tls")))
+			use = TLS_USED;
+	if (!result)
+		use = TLS_UNKNOWN;
+	json_decref(result);
+	return use;
+}
+
+/* Once they have given up the host's files, keeper and workers cannot. */
+static int load_tls(struct manage *m, const struct pl_state *st, bool renew)
+{
+	enum tls_use use = use_of_tls(m, st);
+	struct pl_err err;
+	int rc = use == TLS_UNUSED ? 0 : pl_nbd_tls_load(&err);
+
+	if (rc < 0 && use == TLS_USED && renew) {
+		m->f.err = err;
+		return rc;
+	}
+	return 0;
+}
+
 static int adopt(struct manage *m, struct pl_state *st, bool renew)
 {
 	pid_t pid;
@@ -114,6 +155,8 @@ static int adopt(struct manage *m, struct pl_state *st, bool renew)
 		return pl_err_set(&m->f.err, PL_E_DAEMON, 0,
 				  "neither a keeper nor a worker of %s is left",
 				  m->att.id);
+	if (load_tls(m, st, renew) < 0)
+		return -ENOENT;
 	fflush(stdout);
 	pid = fork();
 	if (pid < 0)
@@ -209,6 +252,21 @@ static int upgrade(struct manage *m, struct pl_state *st)
 	if (rc == 0)
 		rc = adopt(m, st, true);
 	return rc < 0 ? rc : wait_upgraded(m, handovers, st);
+}
+
+int pl_manage_add_tls(const struct pl_attachment *att, unsigned timeout_ms,
+		      struct pl_failure *f)
+{
+	struct manage m = { .att = *att, .end_ms = pl_now_ms() + timeout_ms };
+	struct pl_state st = { .state = "" };
+	int rc = pl_nbd_tls_load(&f->err);
+
+	if (rc < 0)
+		return rc;
+	rc = upgrade(&m, &st);
+	if (rc < 0)
+		*f = m.f;
+	return rc;
 }
 
 /* ---- command line ---- */

@@ -18,6 +18,7 @@
 
 #include "ploopd/client.h"
 #include "ploopd/fds.h"
+#include "ploopd/manage.h"
 #include "ploopd/offer_socket.h"
 #include "ploopd/rundir.h"
 
@@ -227,6 +228,31 @@ static int ask(struct offer *o, json_t **ret)
 	return rc;
 }
 
+/* A worker that was started without TLS hands over to one that has it. */
+static int have_tls(struct offer *o)
+{
+	json_t *now = pl_client_result(o->att.folder, ANSWER_MS,
+				       "{\"id\":1,\"op\":\"exports\"}");
+	bool lacks = json_is_false(json_object_get(now, "tls"));
+	json_int_t clients =
+		json_integer_value(json_object_get(now, "clients"));
+
+	json_decref(now);
+	if (!lacks)
+		return 0;
+	if (clients)
+		return pl_hint(&o->f,
+			       pl_err_set(&o->f.err, PL_E_BUSY, EBUSY,
+					  "export: the worker has to be "
+					  "replaced by one with TLS, which "
+					  "would end %lld connection%s of "
+					  "other exports",
+					  clients, clients == 1 ? "" : "s"),
+			       "End these clients first; they may connect "
+			       "again afterwards");
+	return pl_manage_add_tls(&o->att, ANSWER_MS, &o->f);
+}
+
 /* ---- command line ---- */
 
 static const struct option options[] = {
@@ -312,6 +338,8 @@ int pl_offer_main(int argc, char **argv)
 		rc = make_socket(&o);
 	if (rc == 0 && o.tls)
 		rc = load_tls(&o);
+	if (rc == 0 && o.tls)
+		rc = have_tls(&o);
 	if (rc == 0)
 		rc = ask(&o, &result);
 	if (rc < 0 && o.socket.bound)

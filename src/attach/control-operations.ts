@@ -91,7 +91,7 @@ export interface ControlOperations {
   map: [{ offset?: number; length?: number; limit?: number }, { extents: NativeExtent[]; next: number | null }];
   space: [{ first?: number }, { blockSize: number; size: number; pages: { page: number; masks: string }[]; next: number | null }];
   diff: [{ from?: string; to?: string; offset?: number; length?: number; limit?: number; compare?: boolean }, NativeDiff];
-  exports: [Record<string, never>, { exports: NbdExport[]; clients: number; device: boolean }];
+  exports: [Record<string, never>, { exports: NbdExport[]; clients: number; device: boolean; tls: boolean }];
   unexport: [{ name: string; force?: boolean }, NbdExport];
   delete: [{ snapshot: string; rate?: number; background?: boolean }, { id: string; done: boolean; kept: boolean }];
   jobs: [Record<string, never>, { jobs: Job[] }];

@@ -114,7 +114,15 @@ void pl_nbd_free(struct pl_nbd *nbd);
 /* One connection that is there already (tests). Takes over fd. */
 int pl_nbd_serve(struct pl_nbd *nbd, int fd);
 
-/* ---- nbd_tls.c ---- */
+/* ---- nbd_tls.c, nbd_gnutls.c ---- */
+
+/*
+ * Loads the library that TLS needs, if it is not yet: 0, or -errno with the
+ * reason. Opens files and maps code: before privileges are given up, and a
+ * process forked from there has it, too.
+ */
+int pl_nbd_tls_load(struct pl_err *err);
+bool pl_nbd_tls_loaded(void);
 
 /* What a server proves itself with, and asks of its clients: PEM texts. */
 struct pl_nbd_tls_params {
@@ -124,6 +132,7 @@ struct pl_nbd_tls_params {
 	bool verify_peer; /* clients need a certificate of that CA */
 };
 
+/* The library is loaded. */
 int pl_nbd_tls_new(struct pl_nbd_tls **ret,
 		   const struct pl_nbd_tls_params *params, struct pl_err *err);
 void pl_nbd_tls_free(struct pl_nbd_tls *tls); /* accepts NULL */

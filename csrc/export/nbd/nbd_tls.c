@@ -8,11 +8,11 @@
  * steps run on the loop's own (on_main).
  */
 #include <errno.h>
-#include <gnutls/gnutls.h>
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "export/nbd/nbd_gnutls.h"
 #include "export/nbd/nbd_int.h"
 
 #define PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
@@ -43,7 +43,7 @@ struct nbd_tls_session {
 static int gnutls_failed(struct pl_err *err, int rc, const char *what)
 {
 	return pl_err_set(err, PL_E_INVALID_ARGUMENT, EINVAL, "TLS: %s: %s",
-			  what, gnutls_strerror(rc));
+			  what, nbd_gnutls.strerror(rc));
 }
 
 static gnutls_datum_t datum(const char *text)
@@ -58,22 +58,22 @@ static int load_certificates(struct pl_nbd_tls *tls,
 {
 	gnutls_datum_t ca = datum(p->ca), cert = datum(p->cert);
 	gnutls_datum_t key = datum(p->key), crl = datum(p->crl ? p->crl : "");
-	int rc = gnutls_certificate_allocate_credentials(&tls->cert);
+	int rc = nbd_gnutls.certificate_allocate_credentials(&tls->cert);
 
 	if (rc < 0)
 		return gnutls_failed(err, rc, "credentials");
-	rc = gnutls_certificate_set_x509_trust_mem(tls->cert, &ca,
-						   GNUTLS_X509_FMT_PEM);
+	rc = nbd_gnutls.certificate_set_x509_trust_mem(tls->cert, &ca,
+						       GNUTLS_X509_FMT_PEM);
 	if (rc <= 0)
 		return gnutls_failed(err, rc, "ca-cert.pem");
-	rc = gnutls_certificate_set_x509_key_mem(tls->cert, &cert, &key,
-						 GNUTLS_X509_FMT_PEM);
+	rc = nbd_gnutls.certificate_set_x509_key_mem(tls->cert, &cert, &key,
+						     GNUTLS_X509_FMT_PEM);
 	if (rc < 0)
 		return gnutls_failed(err, rc,
 				     "server-cert.pem and server-key.pem");
 	if (p->crl)
-		rc = gnutls_certificate_set_x509_crl_mem(tls->cert, &crl,
-							 GNUTLS_X509_FMT_PEM);
+		rc = nbd_gnutls.certificate_set_x509_crl_mem(
+			tls->cert, &crl, GNUTLS_X509_FMT_PEM);
 	return rc < 0 ? gnutls_failed(err, rc, "ca-crl.pem") : 0;
 }
 
@@ -81,7 +81,7 @@ static int load_certificates(struct pl_nbd_tls *tls,
 static int find_key(gnutls_session_t session, const char *user,
 		    gnutls_datum_t *ret)
 {
-	struct nbd_tls_session *s = gnutls_session_get_ptr(session);
+	struct nbd_tls_session *s = nbd_gnutls.session_get_ptr(session);
 	const char *line = s->conn->nbd->p.tls->keys, *end;
 	size_t len = strlen(user);
 	gnutls_datum_t hex;
@@ -94,7 +94,7 @@ static int find_key(gnutls_session_t session, const char *user,
 		line += len + 1;
 		hex.data = (unsigned char *)(uintptr_t)line;
 		hex.size = (unsigned)strcspn(line, "\r\n");
-		return gnutls_hex_decode2(&hex, ret) < 0 ? -1 : 0;
+		return nbd_gnutls.hex_decode2(&hex, ret) < 0 ? -1 : 0;
 	}
 	return -1;
 }
@@ -102,7 +102,7 @@ static int find_key(gnutls_session_t session, const char *user,
 static int load_keys(struct pl_nbd_tls *tls, const struct pl_nbd_tls_params *p,
 		     struct pl_err *err)
 {
-	int rc = gnutls_psk_allocate_server_credentials(&tls->psk);
+	int rc = nbd_gnutls.psk_allocate_server_credentials(&tls->psk);
 
 	if (rc < 0)
 		return gnutls_failed(err, rc, "keys.psk");
@@ -113,22 +113,26 @@ static int load_keys(struct pl_nbd_tls *tls, const struct pl_nbd_tls_params *p,
 		return pl_err_set(err, PL_E_INVALID_ARGUMENT, EINVAL,
 				  "TLS: keys.psk: a line is a user, a colon "
 				  "and a key in hexadecimal digits");
-	gnutls_psk_set_server_credentials_function(tls->psk, find_key);
+	nbd_gnutls.psk_set_server_credentials_function(tls->psk, find_key);
 	return 0;
 }
 
 int pl_nbd_tls_new(struct pl_nbd_tls **ret, const struct pl_nbd_tls_params *p,
 		   struct pl_err *err)
 {
-	struct pl_nbd_tls *tls = calloc(1, sizeof(*tls));
+	struct pl_nbd_tls *tls;
 	int rc;
 
+	if (!pl_nbd_tls_loaded())
+		return pl_err_set(err, PL_E_UNSUPPORTED, ENOSYS,
+				  "TLS: GnuTLS is not loaded");
+	tls = calloc(1, sizeof(*tls));
 	if (!tls)
 		return pl_err_sys(err, -ENOMEM, "TLS");
 	tls->verify_peer = p->verify_peer;
 	rc = p->psk ? load_keys(tls, p, err) : load_certificates(tls, p, err);
 	if (rc == 0) {
-		rc = gnutls_priority_init(
+		rc = nbd_gnutls.priority_init(
 			&tls->priority, p->psk ? PRIORITY_PSK : PRIORITY, NULL);
 		if (rc < 0)
 			rc = gnutls_failed(err, rc, "priorities");
@@ -146,11 +150,11 @@ void pl_nbd_tls_free(struct pl_nbd_tls *tls)
 	if (!tls)
 		return;
 	if (tls->cert)
-		gnutls_certificate_free_credentials(tls->cert);
+		nbd_gnutls.certificate_free_credentials(tls->cert);
 	if (tls->psk)
-		gnutls_psk_free_server_credentials(tls->psk);
+		nbd_gnutls.psk_free_server_credentials(tls->psk);
 	if (tls->priority)
-		gnutls_priority_deinit(tls->priority);
+		nbd_gnutls.priority_deinit(tls->priority);
 	if (tls->keys)
 		explicit_bzero(tls->keys, strlen(tls->keys));
 	free(tls->keys);
@@ -166,7 +170,7 @@ static ssize_t pull(gnutls_transport_ptr_t arg, void *buf, size_t len)
 	size_t n = c->rx_len < len ? c->rx_len : len;
 
 	if (n == 0) {
-		gnutls_transport_set_errno(s->session, EAGAIN);
+		nbd_gnutls.transport_set_errno(s->session, EAGAIN);
 		return -1;
 	}
 	memcpy(buf, c->rx + c->rx_at, n);
@@ -180,7 +184,7 @@ static ssize_t push(gnutls_transport_ptr_t arg, const void *buf, size_t len)
 	struct nbd_tls_session *s = arg;
 
 	if (len > TX_MAX - s->tx_len) {
-		gnutls_transport_set_errno(s->session, EAGAIN);
+		nbd_gnutls.transport_set_errno(s->session, EAGAIN);
 		return -1;
 	}
 	memcpy(s->tx + s->tx_len, buf, len);
@@ -226,7 +230,7 @@ static void on_main(struct pl_ev *ev, int res, bool more)
 	struct nbd_tls_session *s = (struct nbd_tls_session *)ev;
 
 	(void)res, (void)more;
-	s->step_rc = gnutls_handshake(s->session);
+	s->step_rc = nbd_gnutls.handshake(s->session);
 	s->stepped = true;
 	pl_co_wake(s->co);
 }
@@ -250,37 +254,38 @@ static int shake(struct nbd_tls_session *s)
 		io = flush(s);
 		if (io == 0 && rc == GNUTLS_E_AGAIN)
 			io = fill(s->conn);
-	} while (io == 0 && rc < 0 && !gnutls_error_is_fatal(rc));
+	} while (io == 0 && rc < 0 && !nbd_gnutls.error_is_fatal(rc));
 	if (rc < 0 && rc != GNUTLS_E_AGAIN)
-		nbd_note(s->conn, "TLS handshake", gnutls_strerror(rc));
+		nbd_note(s->conn, "TLS handshake", nbd_gnutls.strerror(rc));
 	return rc < 0 ? -EACCES : io;
 }
 
 static int make_session(struct nbd_tls_session *s, const struct pl_nbd_tls *tls)
 {
-	int rc = gnutls_init(&s->session, GNUTLS_SERVER | GNUTLS_NONBLOCK |
-						  GNUTLS_NO_SIGNAL);
+	int rc = nbd_gnutls.init(&s->session, GNUTLS_SERVER | GNUTLS_NONBLOCK |
+						      GNUTLS_NO_SIGNAL);
 
 	if (rc < 0)
 		return rc;
-	gnutls_session_set_ptr(s->session, s);
-	gnutls_transport_set_ptr(s->session, s);
-	gnutls_transport_set_pull_function(s->session, pull);
-	gnutls_transport_set_pull_timeout_function(s->session, pull_timeout);
-	gnutls_transport_set_push_function(s->session, push);
+	nbd_gnutls.session_set_ptr(s->session, s);
+	nbd_gnutls.transport_set_ptr(s->session, s);
+	nbd_gnutls.transport_set_pull_function(s->session, pull);
+	nbd_gnutls.transport_set_pull_timeout_function(s->session,
+						       pull_timeout);
+	nbd_gnutls.transport_set_push_function(s->session, push);
 	/* The connection has deadlines of its own. */
-	gnutls_handshake_set_timeout(s->session, 0);
-	rc = gnutls_priority_set(s->session, tls->priority);
+	nbd_gnutls.handshake_set_timeout(s->session, 0);
+	rc = nbd_gnutls.priority_set(s->session, tls->priority);
 	if (rc == 0 && tls->cert)
-		rc = gnutls_credentials_set(s->session, GNUTLS_CRD_CERTIFICATE,
-					    tls->cert);
+		rc = nbd_gnutls.credentials_set(
+			s->session, GNUTLS_CRD_CERTIFICATE, tls->cert);
 	if (rc == 0 && tls->psk)
-		rc = gnutls_credentials_set(s->session, GNUTLS_CRD_PSK,
-					    tls->psk);
+		rc = nbd_gnutls.credentials_set(s->session, GNUTLS_CRD_PSK,
+						tls->psk);
 	if (rc == 0 && tls->verify_peer && tls->cert) {
-		gnutls_certificate_server_set_request(s->session,
-						      GNUTLS_CERT_REQUIRE);
-		gnutls_session_set_verify_cert(s->session, NULL, 0);
+		nbd_gnutls.certificate_server_set_request(s->session,
+							  GNUTLS_CERT_REQUIRE);
+		nbd_gnutls.session_set_verify_cert(s->session, NULL, 0);
 	}
 	return rc;
 }
@@ -311,7 +316,7 @@ int nbd_tls_recv(struct nbd_conn *c, void *buf, size_t len)
 	int rc;
 
 	for (;;) {
-		n = gnutls_record_recv(c->tls->session, buf, len);
+		n = nbd_gnutls.record_recv(c->tls->session, buf, len);
 		if (n > 0)
 			return (int)n;
 		if (n == 0)
@@ -330,8 +335,8 @@ static int send_piece(struct nbd_tls_session *s, const uint8_t *at, size_t len)
 	int rc = 0;
 
 	while (rc == 0 && len > 0) {
-		n = gnutls_record_send(s->session, at,
-				       len < NBD_RX ? len : NBD_RX);
+		n = nbd_gnutls.record_send(s->session, at,
+					   len < NBD_RX ? len : NBD_RX);
 		if (n < 0)
 			return -EPIPE;
 		at += n;
@@ -354,7 +359,7 @@ int nbd_tls_send(struct nbd_conn *c, const struct iovec *iov, unsigned n)
 void nbd_tls_bye(struct nbd_conn *c)
 {
 	/* Its answer is not waited for. */
-	gnutls_bye(c->tls->session, GNUTLS_SHUT_WR);
+	nbd_gnutls.bye(c->tls->session, GNUTLS_SHUT_WR);
 	nbd_send_within(c, NBD_CUT_MS);
 	flush(c->tls);
 	nbd_send_within(c, 0);
@@ -367,7 +372,7 @@ void nbd_tls_end(struct nbd_conn *c)
 	if (!s)
 		return;
 	if (s->session)
-		gnutls_deinit(s->session);
+		nbd_gnutls.deinit(s->session);
 	free(s->tx);
 	free(s);
 	c->tls = NULL;

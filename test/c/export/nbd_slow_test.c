@@ -105,6 +105,7 @@ static void tls_start(void)
 	};
 	struct pl_err err = { 0 };
 
+	require(pl_nbd_tls_load(&err) == 0);
 	require(pl_nbd_tls_new(&tls, &keys, &err) == 0);
 	nbd_start(hasty_params);
 	greet(3);
