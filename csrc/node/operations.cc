@@ -206,7 +206,7 @@ struct Deletion {
 };
 
 int run_deletion(pl_image *img, const char *key, Progress *progress,
-		 uint64_t rate, pl_err *err)
+		 uint64_t rate, bool merge, pl_err *err)
 {
 	Deletion d = { progress, rate, {} };
 	pl_image_work work = {};
@@ -216,26 +216,28 @@ int run_deletion(pl_image *img, const char *key, Progress *progress,
 	work.progress = Deletion::step;
 	work.pace = rate ? Deletion::pace : nullptr;
 	work.arg = &d;
-	return rc < 0 ? rc : pl_image_tidy(img, nullptr, &work, err);
+	return rc < 0 || !merge ? rc : pl_image_tidy(img, nullptr, &work, err);
 }
 
 } // namespace
 
-/* (dir, snapshot, onProgress | null, stopFlag | null, rate) */
+/* (dir, snapshot, onProgress | null, stopFlag | null, rate, merge) */
 Napi::Value delete_snapshot(const Napi::CallbackInfo &info)
 {
 	auto progress = std::make_shared<Progress>(info[2], info[3]);
 	auto rate =
 		static_cast<uint64_t>(info[4].As<Napi::Number>().Int64Value());
+	bool merge = info[5].ToBoolean();
 
 	return start(info.Env(), [path = text_or_empty(info[0]),
-				  key = text_or_empty(info[1]), progress,
-				  rate](pl_err *err) {
-		return with_image(
-			path, "ploop snapshot-delete", err, [&](pl_image *img) {
-				return run_deletion(img, key.c_str(),
-						    progress.get(), rate, err);
-			});
+				  key = text_or_empty(info[1]), progress, rate,
+				  merge](pl_err *err) {
+		return with_image(path, "ploop snapshot-delete", err,
+				  [&](pl_image *img) {
+					  return run_deletion(img, key.c_str(),
+							      progress.get(),
+							      rate, merge, err);
+				  });
 	});
 }
 

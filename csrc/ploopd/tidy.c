@@ -396,16 +396,29 @@ static int hide(struct pl_worker *w, const char *key, char *id,
 	return rc;
 }
 
+/* Without one that of the merges under way stays: who asks may not know it. */
+static void set_rate(struct pl_worker *w, uint64_t rate, uint64_t same)
+{
+	uint64_t kib = rate / 1024 + (rate % 1024 != 0);
+
+	if (rate == same && w->tidy->running)
+		return;
+	if (rate == same)
+		kib = 0;
+	w->shared->tidy_rate_kib = kib > UINT32_MAX ? UINT32_MAX :
+						      (uint32_t)kib;
+}
+
 int pl_op_delete(struct pl_worker *w, struct pl_call *call, json_t **ret,
 		 struct pl_err *err)
 {
 	char id[PL_ID_LEN + 1];
 	const char *key;
-	uint64_t rate;
+	uint64_t rate, same = UINT64_MAX;
 	int rc;
 
 	if (pl_call_get_text(call, "snapshot", 127, &key, err) < 0 ||
-	    pl_call_get_number(call, "rate", 0, &rate, err) < 0)
+	    pl_call_get_number(call, "rate", same, &rate, err) < 0)
 		return -EINVAL;
 	if (!key)
 		return pl_err_set(err, PL_E_INVALID_ARGUMENT, 0,
@@ -413,9 +426,7 @@ int pl_op_delete(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	rc = hide(w, key, id, err);
 	if (rc < 0)
 		return rc;
-	rate = (rate + 1023) >> 10;
-	w->shared->tidy_rate_kib = rate > UINT32_MAX ? UINT32_MAX :
-						       (uint32_t)rate;
+	set_rate(w, rate, same);
 	forget_cancelled(w->tidy, id);
 	pl_tidy_start(w->tidy);
 	if (json_is_true(json_object_get(call->request, "background"))) {

@@ -45,6 +45,26 @@ export async function deleteSnapshot(dir: string, key: string, options: DeleteSn
   return { id, name: name || null, done: true, kept };
 }
 
+/** How long a worker may take to hide a snapshot: a journal record of the host, and the step of a merge under way. */
+const HIDE_MS = 10_000;
+
+/**
+ * Deletes a snapshot without waiting for the merge: an attached image goes on by itself, at the rate of the merges under way;
+ * a detached one when it is attached.
+ */
+export async function hideSnapshot(
+  dir: string,
+  id: string,
+  options: RunDirectoryOption & { signal?: AbortSignal | undefined } = {},
+): Promise<{ live: boolean }> {
+  const { runDir, signal } = options;
+  const attachment = await attachedTop(dir, { runDir });
+  if (attachment === null)
+    await whileDetached(dir, () => native.deleteSnapshot(dir, id, { merge: false }), { runDir, doing: 'deleting a snapshot' });
+  else await control(attachment, 'delete', { snapshot: id, background: true }, { signal, timeoutMs: HIDE_MS });
+  return { live: attachment !== null };
+}
+
 /** A listed one, or one whose deletion was interrupted and now goes on. */
 function findDeletable(descriptor: ImageDescriptor, key: string): NativeSnapshot {
   try {

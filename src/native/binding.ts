@@ -65,6 +65,7 @@ export interface Binding {
     onProgress: ((done: number, total: number) => void) | null,
     stop: StopFlag,
     rate: number,
+    merge: boolean,
   ): Promise<void>;
   adoptTop(dir: string, clone: string): Promise<void>;
   resize(dir: string, size: number): Promise<void>;

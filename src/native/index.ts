@@ -80,8 +80,8 @@ export interface Native {
   newId(dir: string): Promise<string>;
   /** With `keepAs`, the state before is kept as a snapshot of that name; its id, null when there is one that holds the same. */
   switchTo(dir: string, snapshot: string, options?: { keepAs?: string; description?: string }): Promise<string | null>;
-  /** `rate`: bytes a second at most; 0 = no limit. */
-  deleteSnapshot(dir: string, snapshot: string, options?: LongWork & { rate?: number }): Promise<void>;
+  /** `rate`: bytes a second at most; 0 = no limit. `merge` false: its layer stays until the image is attached, or the next deletion. */
+  deleteSnapshot(dir: string, snapshot: string, options?: LongWork & { rate?: number; merge?: boolean }): Promise<void>;
   /** What a clone of the image's newest snapshot has become. BUSY when the image was written to since. */
   adoptTop(dir: string, clone: string): Promise<void>;
   /** `shrink`: to a smaller size, whatever is beyond. */
@@ -191,10 +191,10 @@ export const native: Native = {
   async deleteSnapshot(dir, snapshot, options = {}) {
     checkPath('deleteSnapshot: dir', dir);
     checkText('deleteSnapshot: snapshot', snapshot);
-    const { rate: given = 0, ...work } = options;
+    const { rate: given = 0, merge = true, ...work } = options;
     const rate = checkInteger('deleteSnapshot: rate', given);
     checkLongWork('deleteSnapshot', work);
-    await stoppable(work, (report, stop) => binding().deleteSnapshot(dir, snapshot, report, stop, rate));
+    await stoppable(work, (report, stop) => binding().deleteSnapshot(dir, snapshot, report, stop, rate, merge));
   },
 
   async adoptTop(dir, clone) {

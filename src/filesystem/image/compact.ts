@@ -62,7 +62,8 @@ export async function compactImage(dir: string, options: CompactImageOptions = {
     checkAttachment(attachment);
     await refuseWhileFull(attachment, 'compacting');
   }
-  await collectTemporary(dir, options);
+  const { runDir, signal, onNote, onProgress } = options;
+  await collectTemporary(dir, { runDir, signal, onNote, onProgress, merge: attachment === null });
   const endMs = options.timeBudgetMs === undefined ? Infinity : performance.now() + options.timeBudgetMs;
   const work: Work = { dir, attachment, descriptor: await readDescriptor(dir), endMs, options };
   const before = await hostUsage(dir);
