@@ -147,12 +147,21 @@ int pl_chain_extents(struct pl_chain *ch, uint64_t off, uint64_t len,
  *
  * reclaim: gives the cluster's host cluster back when it holds no data at all;
  * *ret_freed tells. In a stale layer, and where every block is to go back, it
- * punches unowned blocks first. relocate: moves the data of a cluster whose host cluster is
- * at or above `limit` below it; *ret_old is the host cluster that is left
- * behind (0 = nothing moved), to be punched and freed after a flush.
+ * punches unowned blocks first, as far as they have host space.
  */
 int pl_chain_reclaim(struct pl_chain *ch, uint64_t cno, bool *ret_freed);
+
+/* Told after each bytes that were copied, with nothing held; may suspend. */
+typedef void pl_chain_rest_fn(void *arg, uint64_t bytes);
+
+/*
+ * Moves the data of a cluster whose host cluster is at or above `limit` below
+ * it; *ret_old is the host cluster that is left behind (0 = nothing moved), to
+ * be punched and freed after a flush. A large cluster is copied piece by piece
+ * beside requests, which wait only while what they changed meanwhile is copied
+ * again. One at a time. rest: NULL = none.
+ */
 int pl_chain_relocate(struct pl_chain *ch, uint64_t cno, uint64_t limit,
-		      uint64_t *ret_old);
+		      pl_chain_rest_fn *rest, void *arg, uint64_t *ret_old);
 
 #endif

@@ -55,6 +55,8 @@ struct rpage {
 	struct rcluster cluster[PL_PAGE_ENTRIES];
 };
 
+struct moving;
+
 struct pl_chain {
 	struct pl_layer **layers;
 	unsigned n;
@@ -75,6 +77,13 @@ struct pl_chain {
 
 	struct cluster_lock *locks[LOCK_BUCKETS], *spare_locks;
 	struct pl_chain_watch *watch;
+	struct moving *moving; /* NULL = no cluster is being copied */
+};
+
+/* A cluster that is copied without its lock, and what changed since. */
+struct moving {
+	uint64_t cno;
+	uint64_t changed; /* blocks */
 };
 
 /* ---- lock.c ---- */
@@ -95,8 +104,8 @@ void lower_forget_page(struct pl_chain *ch, uint64_t page_no);
 int lower_resize(struct pl_chain *ch, uint64_t size);
 
 /* ---- swap.c ---- */
-/* The top's content of a locked cluster is about to change. */
-void note_change(struct pl_chain *ch, uint64_t cno);
+/* The top's content of these blocks of a locked cluster is about to change. */
+void note_change(struct pl_chain *ch, uint64_t cno, uint64_t mask);
 
 /* ---- run.c ---- */
 /* Adjacent blocks of one cluster from one place. */

@@ -73,8 +73,10 @@ void pl_chain_set_watch(struct pl_chain *ch, struct pl_chain_watch *watch)
 	ch->watch = watch;
 }
 
-void note_change(struct pl_chain *ch, uint64_t cno)
+void note_change(struct pl_chain *ch, uint64_t cno, uint64_t mask)
 {
+	if (ch->moving && ch->moving->cno == cno)
+		ch->moving->changed |= mask;
 	for (unsigned i = 0; ch->watch && i < ch->watch->n; i++)
 		if (ch->watch->cno[i] == cno)
 			ch->watch->changed[i] = true;

@@ -121,7 +121,7 @@ static int write_spans(struct pl_chain *ch, struct span *spans, unsigned n,
 	int rc = 0;
 
 	for (unsigned i = 0; i < n && rc == 0; i++) {
-		note_change(ch, spans[i].cno);
+		note_change(ch, spans[i].cno, span_mask(ch, &spans[i]));
 		rc = pl_layer_map(top, spans[i].cno, &spans[i].where);
 		spans[i].first = rc == 0 && !owns(ch, &spans[i]);
 	}
@@ -211,7 +211,7 @@ static int write_part_locked(struct pl_chain *ch, uint64_t cno, const char *buf,
 		return rc;
 	if (e.where && (e.owned >> block_of(ch, in) & 1) &&
 	    fits(pl_layer_store(top), buf, in, len)) {
-		note_change(ch, cno);
+		note_change(ch, cno, block_mask(block_of(ch, in), 1));
 		return write_in_place(ch, e.where, buf, in, len);
 	}
 	return complete_block(ch, cno, buf, in, len);

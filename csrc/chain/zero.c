@@ -112,7 +112,7 @@ static int zero_cluster(struct pl_chain *ch, uint64_t cno, uint64_t mask)
 
 	if (rc < 0)
 		return rc;
-	note_change(ch, cno);
+	note_change(ch, cno, mask);
 	rc = zero_blocks(ch, cno, mask);
 	unlock(ch, cno);
 	return rc;

@@ -259,7 +259,9 @@ int pl_image_compact(struct pl_image *img, struct pl_chain *live,
 	if (work)
 		p = (struct pl_maint_progress){ .fn = work->progress,
 						.arg = work->arg,
-						.pace = work->pace };
+						.pace = work->pace,
+						.await_flush =
+							work->await_flush };
 	if (rc == 0 && !ch)
 		rc = pl_image_open_chain(img, NULL, false, NULL, &ch, err);
 	if (rc < 0)

@@ -190,6 +190,8 @@ struct pl_image_live {
 struct pl_image_work {
 	pl_progress_fn *progress; /* NULL = not wanted */
 	void (*pace)(void *arg, uint64_t bytes);
+	/* compact: see struct pl_maint_progress; NULL = flushes itself. */
+	bool (*await_flush)(void *arg, unsigned turn);
 	/* Is this hidden snapshot to go now? NULL = all of them. */
 	bool (*wanted)(void *arg, const char *snapshot_id);
 	void *arg;

@@ -44,3 +44,13 @@ uint64_t pl_layer_clusters(const struct pl_layer *ly)
 {
 	return ly->alloc.n_used;
 }
+
+uint64_t pl_layer_next_flush(const struct pl_layer *ly)
+{
+	return ly->flush_started + 1;
+}
+
+bool pl_layer_flushed(const struct pl_layer *ly, uint64_t number)
+{
+	return ly->flush_done >= number;
+}

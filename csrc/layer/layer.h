@@ -220,6 +220,14 @@ void pl_layer_touch(struct pl_layer *ly);
  */
 int pl_layer_flush(struct pl_layer *ly);
 
+/*
+ * What was written and set before this call is durable when the flush of this
+ * number is done, whoever asks for it. So maintenance can let the disk's own
+ * flushes do the work.
+ */
+uint64_t pl_layer_next_flush(const struct pl_layer *ly);
+bool pl_layer_flushed(const struct pl_layer *ly, uint64_t number);
+
 /* Flush, then the map pages in place and an empty journal (suspends). */
 int pl_layer_checkpoint(struct pl_layer *ly);
 

@@ -23,6 +23,7 @@ struct compact {
 	unsigned n_old;
 	uint64_t limit;
 	uint64_t worked; /* bytes, since the last pause */
+	uint64_t rested; /* bytes of a cluster that pauses were made for */
 	uint64_t pages, step; /* map pages; progress over two passes */
 };
 
@@ -42,6 +43,32 @@ static void give_way(struct compact *c)
 	if (p && p->pace)
 		p->pace(p->arg, c->worked);
 	c->worked = 0;
+}
+
+/* Between two pieces of a large cluster. */
+static void rest(void *arg, uint64_t bytes)
+{
+	struct compact *c = arg;
+
+	c->rested += bytes;
+	c->worked += bytes;
+	give_way(c);
+}
+
+/*
+ * Everything so far is durable: by the next flush of those who use the disk, if
+ * there is one soon. One of ours would make theirs wait.
+ */
+static int make_durable(struct compact *c)
+{
+	const struct pl_maint_progress *p = c->progress;
+	uint64_t next = pl_layer_next_flush(c->top);
+	unsigned turn = 0;
+
+	while (!pl_layer_flushed(c->top, next))
+		if (!p || !p->await_flush || !p->await_flush(p->arg, turn++))
+			return pl_layer_flush(c->top);
+	return 0;
 }
 
 typedef int cluster_fn(struct compact *c, uint64_t cno,
@@ -83,7 +110,7 @@ static int reclaim_one(struct compact *c, uint64_t cno,
 static int settle(struct compact *c)
 {
 	uint64_t cs = pl_cluster_size(pl_layer_header(c->top));
-	int rc = pl_layer_flush(c->top);
+	int rc = make_durable(c);
 
 	for (unsigned i = 0; i < c->n_old && rc == 0; i++) {
 		give_way(c);
@@ -106,12 +133,13 @@ static int relocate_one(struct compact *c, uint64_t cno,
 
 	if (entry->where < c->limit)
 		return 0;
-	rc = pl_chain_relocate(c->ch, cno, c->limit, &old);
+	c->rested = 0;
+	rc = pl_chain_relocate(c->ch, cno, c->limit, rest, c, &old);
 	if (rc < 0 || !old)
 		return rc;
 	c->stats->moved++;
 	c->old[c->n_old++] = old;
-	c->worked += cs;
+	c->worked += cs - c->rested;
 	return c->n_old == BATCH || c->n_old * cs >= BATCH_BYTES ? settle(c) :
 								   0;
 }
@@ -120,7 +148,7 @@ static int relocate_one(struct compact *c, uint64_t cno,
 static int flush_frees(struct compact *c)
 {
 	pl_layer_touch(c->top);
-	return pl_layer_flush(c->top);
+	return make_durable(c);
 }
 
 static int compact(struct compact *c)
@@ -145,7 +173,7 @@ static int compact(struct compact *c)
 		rc = flush_frees(c);
 	if (rc == 0)
 		rc = pl_layer_trim_tail(c->top, &c->stats->length);
-	return rc < 0 ? rc : pl_layer_flush(c->top);
+	return rc < 0 ? rc : make_durable(c);
 }
 
 int pl_compact(struct pl_chain *ch, const struct pl_maint_progress *progress,

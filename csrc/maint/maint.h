@@ -21,6 +21,11 @@ struct pl_maint_progress {
 	void *arg;
 	/* Waits as long as these bytes may take; NULL = as fast as it goes. */
 	void (*pace)(void *arg, uint64_t bytes);
+	/*
+	 * Before a flush of its own: waits a moment for one of those who use the
+	 * disk, for the turn-th time; false: do not wait. NULL = never.
+	 */
+	bool (*await_flush)(void *arg, unsigned turn);
 };
 
 /*

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,6 +285,27 @@ static int file_seek_data(struct pl_store *st, uint64_t off,
 	return 0;
 }
 
+static int file_seek_space(struct pl_store *st, uint64_t off,
+			   uint64_t *ret_start, uint64_t *ret_end)
+{
+	struct {
+		struct fiemap map;
+		struct fiemap_extent extent;
+	} ask = { .map = { .fm_start = off,
+			   .fm_length = FIEMAP_MAX_OFFSET - off,
+			   .fm_extent_count = 1 } };
+	const struct fiemap_extent *e = &ask.extent;
+
+	if (ioctl(file_of(st)->fd, FS_IOC_FIEMAP, &ask) < 0)
+		return errno == ENOTTY ? -EOPNOTSUPP : -errno;
+	*ret_start = *ret_end = UINT64_MAX;
+	if (ask.map.fm_mapped_extents) {
+		*ret_start = e->fe_logical > off ? e->fe_logical : off;
+		*ret_end = e->fe_logical + e->fe_length;
+	}
+	return 0;
+}
+
 static int file_clone(struct pl_store *st, uint64_t off, struct pl_store *from,
 		      uint64_t from_off, uint64_t len)
 {
@@ -339,6 +361,7 @@ static const struct pl_store_ops file_ops = {
 	.size = file_size,
 	.truncate = file_truncate,
 	.seek_data = file_seek_data,
+	.seek_space = file_seek_space,
 	.usage = file_usage,
 	.clone = file_clone,
 	.lock = file_lock,

@@ -82,8 +82,8 @@ static int mem_truncate(struct pl_store *st, uint64_t size)
 	return memfile_truncate(store_of(st)->file, size);
 }
 
-static int mem_seek_data(struct pl_store *st, uint64_t off,
-			 uint64_t *ret_start, uint64_t *ret_end)
+static int mem_seek_data(struct pl_store *st, uint64_t off, uint64_t *ret_start,
+			 uint64_t *ret_end)
 {
 	memfile_seek_data(store_of(st)->file, off, ret_start, ret_end);
 	return 0;
@@ -107,6 +107,7 @@ static const struct pl_store_ops mem_ops = {
 	.size = mem_size,
 	.truncate = mem_truncate,
 	.seek_data = mem_seek_data,
+	.seek_space = mem_seek_data, /* zeros are never kept */
 	.usage = mem_usage,
 	.close = mem_close,
 };

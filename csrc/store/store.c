@@ -115,6 +115,14 @@ int pl_store_seek_data(struct pl_store *st, uint64_t off, uint64_t *ret_start,
 	return st->ops->seek_data(st, off, ret_start, ret_end);
 }
 
+int pl_store_seek_space(struct pl_store *st, uint64_t off, uint64_t *ret_start,
+			uint64_t *ret_end)
+{
+	return st->ops->seek_space ?
+		       st->ops->seek_space(st, off, ret_start, ret_end) :
+		       -EOPNOTSUPP;
+}
+
 int pl_store_usage(struct pl_store *st, uint64_t *ret_host_bytes)
 {
 	return st->ops->usage(st, ret_host_bytes);

@@ -80,7 +80,9 @@ struct pl_store_ops {
 	int (*seek_data)(struct pl_store *st, uint64_t off, uint64_t *ret_start,
 			 uint64_t *ret_end);
 	int (*usage)(struct pl_store *st, uint64_t *ret_host_bytes);
-	/* May be NULL, as the three below: see their functions. */
+	/* May be NULL, as the four below: see their functions. */
+	int (*seek_space)(struct pl_store *st, uint64_t off,
+			  uint64_t *ret_start, uint64_t *ret_end);
 	int (*clone)(struct pl_store *st, uint64_t off, struct pl_store *from,
 		     uint64_t from_off, uint64_t len);
 	int (*lock)(struct pl_store *st, enum pl_store_lock lock);
@@ -105,6 +107,12 @@ int pl_store_size(struct pl_store *st, uint64_t *ret_bytes);
 int pl_store_truncate(struct pl_store *st, uint64_t size);
 int pl_store_seek_data(struct pl_store *st, uint64_t off, uint64_t *ret_start,
 		       uint64_t *ret_end);
+/*
+ * The same for what occupies host space, zeros that were kept included.
+ * -EOPNOTSUPP where that is not known.
+ */
+int pl_store_seek_space(struct pl_store *st, uint64_t off, uint64_t *ret_start,
+			uint64_t *ret_end);
 int pl_store_usage(struct pl_store *st, uint64_t *ret_host_bytes);
 /*
  * Makes the range hold what `from` holds, sharing its host space (a reflink);

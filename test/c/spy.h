@@ -103,6 +103,12 @@ static inline int spy_seek_data(struct pl_store *st, uint64_t off,
 	return pl_store_seek_data(spy_of(st)->under, off, start, end);
 }
 
+static inline int spy_seek_space(struct pl_store *st, uint64_t off,
+				 uint64_t *start, uint64_t *end)
+{
+	return pl_store_seek_space(spy_of(st)->under, off, start, end);
+}
+
 static inline int spy_usage(struct pl_store *st, uint64_t *ret)
 {
 	return pl_store_usage(spy_of(st)->under, ret);
@@ -123,6 +129,7 @@ static inline struct pl_store *spy_around(struct spy *s, struct pl_store *under)
 		.size = spy_size,
 		.truncate = spy_truncate,
 		.seek_data = spy_seek_data,
+		.seek_space = spy_seek_space,
 		.usage = spy_usage,
 		.close = spy_close,
 	};
