@@ -6,6 +6,7 @@
  */
 #include <time.h>
 
+#include "base/gentle.h"
 #include "base/loop.h"
 #include "engine/engine.h"
 #include "image/image.h"
@@ -15,18 +16,29 @@
 
 /*
  * How much it takes of the time that the disk is in use for something else: one
- * part in GENTLE. Pauses shorter than PAUSE_US are saved up.
+ * part in GENTLE, and less while that makes the disk's flushes slow. Pauses
+ * shorter than PAUSE_US are saved up.
  */
 #define GENTLE 5u
 #define PAUSE_US 2000u
-#define PAUSE_MAX_US 100000u
+#define PAUSE_MAX_US 200000u
+/* For a flush of those who use the disk it waits AWAIT_TURNS times so long. */
+#define AWAIT_MS 5u
+#define AWAIT_TURNS 60u
+
+/* What the disk was asked for. */
+struct demand {
+	uint64_t requests, flushes, flush_ns;
+};
 
 struct compaction {
 	struct pl_worker *w;
 	struct pl_call *call;
 	uint64_t told_us;
 	uint64_t since_us; /* when the work began that no pause made up for */
-	uint64_t requests; /* of the disk, when the last pause began */
+	struct demand before; /* when the last pause ended */
+	bool others; /* used the disk then */
+	struct pl_gentle gentle;
 };
 
 static uint64_t now_us(void)
@@ -37,15 +49,18 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static uint64_t requests_of(struct pl_worker *w)
+static struct demand demand_of(struct pl_worker *w)
 {
 	struct pl_engine_stats stats;
-	uint64_t n = 0;
+	struct demand d = { 0 };
 
 	pl_engine_stats(w->engine, &stats);
 	for (unsigned op = 0; op < PL_REQ_OPS; op++)
-		n += stats.op[op].requests;
-	return n + stats.inflight;
+		d.requests += stats.op[op].requests;
+	d.requests += stats.inflight;
+	d.flushes = stats.op[PL_REQ_FLUSH].requests;
+	d.flush_ns = stats.op[PL_REQ_FLUSH].ns;
+	return d;
 }
 
 static struct compaction begin(struct pl_worker *w, struct pl_call *call)
@@ -53,25 +68,55 @@ static struct compaction begin(struct pl_worker *w, struct pl_call *call)
 	return (struct compaction){ .w = w,
 				    .call = call,
 				    .since_us = now_us(),
-				    .requests = requests_of(w) };
+				    .before = demand_of(w) };
+}
+
+/*
+ * The first half of a pause still shows what the work did to others, the second
+ * what they have without it.
+ */
+static void rest(struct compaction *c, uint64_t pause_us)
+{
+	unsigned half_ms = (unsigned)(pause_us / 2000);
+	struct demand worked, rested;
+
+	half_ms = half_ms ? half_ms : 1;
+	pl_loop_sleep_ms(c->w->loop, half_ms);
+	worked = demand_of(c->w);
+	pl_loop_sleep_ms(c->w->loop, half_ms);
+	rested = demand_of(c->w);
+	pl_gentle_worked(&c->gentle, worked.flushes - c->before.flushes,
+			 worked.flush_ns - c->before.flush_ns);
+	pl_gentle_rested(&c->gentle, rested.flushes - worked.flushes,
+			 rested.flush_ns - worked.flush_ns);
 }
 
 /* Who uses the disk meanwhile gets most of the time; nobody: no pause. */
 static void pace(void *arg, uint64_t bytes)
 {
 	struct compaction *c = arg;
-	uint64_t now = now_us(), took = now - c->since_us;
-	uint64_t pause = took * (GENTLE - 1), requests;
+	uint64_t pause = (now_us() - c->since_us) * (GENTLE - 1);
 
 	(void)bytes;
 	if (pause < PAUSE_US)
 		return;
-	pause = pause < PAUSE_MAX_US ? pause : PAUSE_MAX_US;
-	requests = requests_of(c->w);
-	if (requests != c->requests && !c->call->cancelled)
-		pl_loop_sleep_ms(c->w->loop, (unsigned)(pause / 1000));
+	pause = pl_gentle_pause(&c->gentle, pause);
+	c->others = demand_of(c->w).requests != c->before.requests;
+	if (c->others && !c->call->cancelled)
+		rest(c, pause < PAUSE_MAX_US ? pause : PAUSE_MAX_US);
 	c->since_us = now_us();
-	c->requests = requests;
+	c->before = demand_of(c->w);
+}
+
+static bool await_flush(void *arg, unsigned turn)
+{
+	struct compaction *c = arg;
+
+	if (!c->others || turn >= AWAIT_TURNS || c->call->cancelled)
+		return false;
+	pl_loop_sleep_ms(c->w->loop, AWAIT_MS);
+	c->since_us = now_us();
+	return true;
 }
 
 static bool on_progress(void *arg, uint64_t done, uint64_t total)
@@ -93,6 +138,7 @@ int pl_op_compact(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	struct compaction c = begin(w, call);
 	struct pl_image_work work = { .progress = on_progress,
 				      .pace = pace,
+				      .await_flush = await_flush,
 				      .arg = &c };
 	int rc;
 
