@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Containers when things go wrong around them: commands killed at any moment, daemons killed, the host in the way.
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 import { describe, expect, it } from 'vitest';
 
@@ -13,7 +13,7 @@ import { makeBusyboxTemplate } from '../../src/template/busybox.js';
 import { withLoopDisk } from '../helpers/loop.js';
 import { endPloopd } from '../helpers/end-ploopd.js';
 import { lacks } from '../helpers/require.js';
-import { leftovers, type Vz, withVz } from './vz.js';
+import { leftovers, settled, type Vz, withVz } from './vz.js';
 
 async function withStopped(work: (vz: Vz) => Promise<void>): Promise<void> {
   await withVz(async (vz) => {
@@ -34,8 +34,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
       for (const killAfterMs of [350, 450, 550, 650, 800]) {
         const killed = vz.command('vzctl', ['start', '101'], { signalAfterMs: killAfterMs, signal: 'SIGKILL' });
         expect([0, 137]).toContain((await killed).status);
-        // A ploopd or runtime that the killed command had begun may still be on its way.
-        await sleep(1000);
+        await settled(vz);
         const again = await vz.command('vzctl', ['start', '101']);
         expect([0, 25], again.stderr).toContain(again.status);
         expect(await vz.vzctl('status', '101')).toBe('CTID 101 exist mounted running');
@@ -50,6 +49,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
       for (const killAfterMs of [400, 550, 700]) {
         await vz.vzctl('start', '101');
         await vz.command('vzctl', ['stop', '101', '--fast'], { signalAfterMs: killAfterMs, signal: 'SIGKILL' });
+        await settled(vz);
         await vz.vzctl('stop', '101', '--fast');
         expect(await vz.vzctl('status', '101')).toBe('CTID 101 exist unmounted down');
         expect(await leftovers(vz)).toEqual([]);
@@ -64,7 +64,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
         const { status } = await vz.command('vzctl', create, { signalAfterMs: killAfterMs, signal: 'SIGKILL' });
         if (status === 137) expect(await vz.vzctl('status', '102')).toBe('CTID 102 deleted unmounted down');
         else await vz.vzctl('destroy', '102');
-        await sleep(1000);
+        await settled(vz);
         await vz.vzctl(...create);
         await vz.vzctl('destroy', '102');
         expect(await leftovers(vz)).toEqual([]);
@@ -96,7 +96,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
       const { pid } = await vz.json<ContainerState>('status', '101');
       await killDaemons(vz, ['keeper', 'worker']);
       process.kill(pid ?? 0, 'SIGKILL');
-      await sleep(500);
+      await expect.poll(() => vz.vzctl('status', '101')).toBe('CTID 101 exist mounted down');
       await vz.vzctl('start', '101');
       expect(await vz.vzctl('exec', '101', 'cat', '/root/file')).toBe('flushed');
     });
@@ -106,15 +106,16 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
     await withStopped(async (vz) => {
       await vz.vzctl('start', '101');
       const guest = spawn('sleep', ['60'], { cwd: join(vz.vzRoot, 'root/101'), stdio: 'ignore' });
+      const gone = once(guest, 'exit');
       try {
-        await sleep(200);
+        await once(guest, 'spawn');
         const stop = await vz.command('vzctl', ['stop', '101']);
         expect(stop).toMatchObject({ status: 13, stderr: expect.stringContaining(`sleep 60 (pid ${guest.pid}`) as string });
         expect(await vz.vzctl('status', '101')).toBe('CTID 101 exist mounted down');
       } finally {
         guest.kill();
+        await gone;
       }
-      await sleep(200);
       expect(await vz.vzctl('stop', '101')).toBe('Container 101 was not running');
       expect(await vz.vzctl('status', '101')).toBe('CTID 101 exist unmounted down');
     });

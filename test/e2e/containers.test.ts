@@ -2,7 +2,6 @@
 // vzctl and vzlist on a small busybox root: the life of a container, what is refused, and what a kill leaves behind.
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 import { describe, expect, it } from 'vitest';
 
@@ -79,8 +78,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
       await vz.vzctl('exec', '101', 'echo kept > /root/file');
       const { pid } = await vz.json<ContainerState>('status', '101');
       process.kill(pid ?? 0, 'SIGKILL');
-      await sleep(300);
-      expect(await vz.vzctl('status', '101')).toBe('CTID 101 exist mounted down');
+      await expect.poll(() => vz.vzctl('status', '101')).toBe('CTID 101 exist mounted down');
       expect((await vz.command('vzlist', ['-a', '-H', '-o', 'status'])).stdout).toBe('mounted\n');
       expect(await vz.command('vzctl', ['exec', '101', 'true'])).toMatchObject({ status: 26 });
       await vz.vzctl('start', '101');

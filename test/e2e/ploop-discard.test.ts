@@ -44,10 +44,10 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('the discard policy of an image',
     await ploop('create', dir, '--size', '64M', '--fs', 'none');
     const { device } = (await ploop('attach', dir, '--json')).json<{ device: string }>();
     await run('dd', ['if=/dev/urandom', `of=${device}`, 'bs=1M', 'count=4', 'oflag=direct']);
-    expect(await discarded(device, 4096, 4096)).toBe(4096);
+    // Part of a cluster. (The host may need a block more to note what is unwritten now.)
+    expect(Math.abs((await discarded(device, 4096, CLUSTER / 4)) - CLUSTER / 4)).toBeLessThanOrEqual(8192);
     const set = await ploop('set', dir, '--discard', 'cluster', '--json');
     expect(differences('ploop set', set.json())).toEqual([]);
-    // The host may need a block more to note what is unwritten now.
     expect(Math.abs(await discarded(device, MIB + 4096, CLUSTER))).toBeLessThanOrEqual(8192);
     expect(Math.abs((await discarded(device, MIB, 2 * CLUSTER)) - 2 * CLUSTER)).toBeLessThanOrEqual(8192);
     expect(await ploop('set', dir, '--discard', 'off')).toMatchObject({ status: 0 });

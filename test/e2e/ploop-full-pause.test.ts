@@ -147,8 +147,16 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('writes to an image on a 
           return now.worker !== worker && (now.state === 'running' || /No space left/.test(now.lastError ?? ''));
         }, PATIENCE)
         .toBe(true);
-      await new Promise((resolve) => setTimeout(resolve, 4000));
-      expect((await attachmentOf(dir)).state).not.toBe('stopped');
+      // More starts that are given up than deaths that are too many; or the one that was not.
+      const started = new Set<number>([worker]);
+      await expect
+        .poll(async () => {
+          const now = await attachmentOf(dir);
+          started.add(now.worker);
+          expect(now.state).not.toBe('stopped');
+          return now.state === 'running' || started.size > 6;
+        }, PATIENCE)
+        .toBe(true);
       await makeRoom();
       expect((await writing).exitCode).toBe(0);
       expect(await attachmentOf(dir)).toMatchObject({ state: 'running', onFull: 'pause', restarts: 1 });

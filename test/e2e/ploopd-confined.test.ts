@@ -70,8 +70,9 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('keeper and worker of an 
       await run('mount', [disk.device, disk.mountPoint]);
       await attach(scratch, dir);
       await run('umount', [disk.mountPoint]);
-      // Exclusive: fails while the file system lives on in any mount namespace.
-      await run('mkfs.ext4', ['-q', '-F', disk.device]);
+      // Exclusive: fails while the file system lives on in any mount namespace. (Other processes of the host may have just made one.)
+      const free = async (): Promise<number | null> => (await run('mkfs.ext4', ['-q', '-F', disk.device], { accept: 'any' })).exitCode;
+      await expect.poll(free, { timeout: 20_000 }).toBe(0);
       await run('losetup', ['--detach', disk.device]);
       expect((await run('losetup', ['--associated', disk.file])).stdout).toBe('');
     });

@@ -2,10 +2,12 @@
 // The commands as a person runs them, in places of their own below one temporary directory. `withVz` ends whatever the
 // test has left: containers, mounts, attachments; also when it fails.
 import { spawn } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+import { expect } from 'vitest';
 
 import { listAttachments } from '../../src/attach/attachments.js';
 import { destroyContainer } from '../../src/container/destroy.js';
@@ -91,6 +93,24 @@ async function endEverything({ directory, ...roots }: { runDir: string; vzRoot: 
   }
   for (const error of await takeDown({ runDir: roots.runDir, directory })) report(error);
   return failures;
+}
+
+/** Programs that go on beside a container. */
+const LASTING = ['ploopd-keeper', 'ploopd-worker', 'ploop-log', 'ploop-init'];
+
+/** What a killed command has started comes to its end by itself: waits until none of it is left. */
+export async function settled(vz: Vz): Promise<void> {
+  await expect.poll(() => atWork(vz.runDir), { timeout: 60_000, interval: 20 }).toEqual([]);
+}
+
+async function atWork(runDir: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)) {
+    const words = await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '');
+    const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim();
+    if (words.split('\0').includes(`PLOOP_RUN_DIR=${runDir}`) && !LASTING.includes(name)) found.push(`${name} (pid ${pid})`);
+  }
+  return found;
 }
 
 /** What is left in the run directory of attachments and containers: [] when everything was undone. */

@@ -17,22 +17,32 @@ export interface Sshd {
 }
 
 export async function startSshd(folder: string, runDir: string): Promise<Sshd> {
-  const [bin, port] = [join(folder, 'bin'), await freePort()];
+  const bin = join(folder, 'bin');
   await mkdir(bin, { recursive: true });
   await mkdir('/run/sshd', { recursive: true }); // where sshd locks itself in, empty
   for (const key of ['host', 'user']) await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, key)]);
   const ploop = fileURLToPath(new URL('../../bin/ploop.js', import.meta.url));
   await writeFile(join(bin, 'ploop'), `#!/bin/sh\nexec "${process.execPath}" "${ploop}" "$@"\n`);
   await chmod(join(bin, 'ploop'), 0o755);
-  await writeFile(join(folder, 'sshd_config'), serverConfig(folder, port, { PATH: `${bin}:${process.env.PATH}`, PLOOP_RUN_DIR: runDir }));
-  await writeFile(join(folder, 'ssh_config'), clientConfig(folder, port));
-  const daemon = spawn('/usr/sbin/sshd', ['-D', '-e', '-f', join(folder, 'sshd_config')], { stdio: ['ignore', 'ignore', 'pipe'] });
-  await listening(daemon);
+  const daemon = await startDaemon(folder, { PATH: `${bin}:${process.env.PATH}`, PLOOP_RUN_DIR: runDir });
   const stop = async (): Promise<void> => {
     if (daemon.exitCode !== null || !daemon.kill()) return;
     await once(daemon, 'exit');
   };
   return { rsh: `ssh -F ${join(folder, 'ssh_config')}`, stop };
+}
+
+/** Somebody else may take the port that was free just now. */
+async function startDaemon(folder: string, env: Record<string, string>): Promise<ChildProcess> {
+  for (let attempt = 1; ; attempt++) {
+    const port = await freePort();
+    await writeFile(join(folder, 'sshd_config'), serverConfig(folder, port, env));
+    await writeFile(join(folder, 'ssh_config'), clientConfig(folder, port));
+    const daemon = spawn('/usr/sbin/sshd', ['-D', '-e', '-f', join(folder, 'sshd_config')], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const said = await listening(daemon);
+    if (said === null) return daemon;
+    if (attempt === 5 || !said.includes('in use')) throw new Error(`sshd did not start: ${said}`);
+  }
 }
 
 function serverConfig(folder: string, port: number, env: Record<string, string>): string {
@@ -77,12 +87,14 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function listening(daemon: ChildProcess): Promise<void> {
+/** null when it listens, what it said when it ended instead. */
+async function listening(daemon: ChildProcess): Promise<string | null> {
   let said = '';
   for await (const part of daemon.stderr?.setEncoding('utf8').iterator({ destroyOnReturn: false }) ?? []) {
     said += String(part);
     if (said.includes('Server listening')) break;
   }
-  if (!said.includes('Server listening')) throw new Error(`sshd did not start: ${said}`);
+  if (!said.includes('Server listening')) return said;
   daemon.stderr?.resume();
+  return null;
 }

@@ -46,7 +46,7 @@ async function makeScene(scratch: Scratch, random: () => number): Promise<Scene>
   const figures: StreamFigures = { kills: 0, transfers: 0, resumed: 0, restarted: 0, wrong: [] };
   const scene: Scene = { scratch, src, base, hashes: new Map(), figures, random };
   const noise = (await readFile(process.execPath)).subarray(0, 80 * MIB);
-  await ploop('create', src, '--size', '256M', '--fs', 'none');
+  await ploop('create', src, '--size', '128M', '--fs', 'none');
   const { device } = (await ploop('attach', src, '--json')).json<{ device: string }>();
   const disk = await open(device, 'r+');
   for (const [at, name] of NAMES.entries()) {
@@ -99,6 +99,8 @@ async function transfer(scene: Scene, dst: string, whole: boolean, kills: number
     const pair = start(scene, dst, token === null ? fresh : ['--token', token]);
     const end = ended(pair);
     if (attempt < kills) {
+      // The first one when something is kept, which the next one goes on with.
+      if (attempt === 0) await untilKept(dst, end);
       await sleep(random() * LONGEST_MS);
       figures.kills += (random() < 0.5 ? pair.sender : pair.receiver).kill('SIGKILL') ? 1 : 0;
     }
@@ -115,6 +117,13 @@ async function transfer(scene: Scene, dst: string, whole: boolean, kills: number
     }
   }
   await verifyComplete(scene, dst);
+}
+
+/** Or until the transfer has ended. */
+async function untilKept(dst: string, end: Promise<unknown>): Promise<void> {
+  const over = end.then(() => true);
+  const kept = async (): Promise<boolean> => (await tokenOf(dst)) !== null;
+  while (!(await Promise.race([over, kept()]))) await sleep(5);
 }
 
 async function isThere(dst: string, whole: boolean): Promise<boolean> {
