@@ -16,6 +16,7 @@ import { withAttached } from '../../src/filesystem/image/temporary.js';
 import { unmountImage } from '../../src/filesystem/image/unmount.js';
 import { imageFileSystem } from '../../src/filesystem/image/usage.js';
 import { readDescriptor } from '../../src/image/descriptor.js';
+import { listSnapshots } from '../../src/image/snapshots.js';
 import { native } from '../../src/native/index.js';
 import { lacks } from '../helpers/require.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
@@ -178,6 +179,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs'))('an image gets sma
     // Nothing else of the killed command is attached any more.
     expect(await listAttachments()).toHaveLength(1);
     expect(await readdir(image)).not.toContain('aside');
+    expect(await listSnapshots(image)).toEqual([]);
     expect(await sums()).toBe(kept);
     await writeFile(join(mountPoint, 'new'), 'since');
     await unmountImage(image);

@@ -4,6 +4,8 @@ import { resolve } from 'node:path';
 
 import { addChecksums, checkImage } from '../../attach/operations.js';
 import { ERROR_EXIT_STATUS, PloopError } from '../../errors.js';
+import { clearAbandoned, hasAside } from '../../filesystem/image/temporary.js';
+import { readDescriptor } from '../../image/descriptor.js';
 import type { NativeCheckResult, NativeFinding } from '../../native/index.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
 import { IMAGE_ARGUMENT, runDirOption, withProgress, word } from './image-argument.js';
@@ -30,17 +32,28 @@ export const checkCommand: Command = {
   run: check,
 };
 
+const LEFT_ASIDE =
+  'an interrupted shrink left a snapshot, ploop-aside, or a copy (no damage); the next mount, resize or compact takes it away, or --repair';
+
 async function check(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<number> {
   const dir = word(args, 'dir');
   const directory = resolve(dir);
   const repair = options['repair'] === true;
+  // A damaged descriptor is the check's to name.
+  const readable = await readDescriptor(dir).then(
+    () => true,
+    () => false,
+  );
+  if (readable && repair) await clearAbandoned(dir, { ...runDirOption(ctx), onNote: (text) => ctx.note(text) });
+  const interrupted = readable && (await hasAside(dir));
   const found = await checkImage(dir, { data: options['data'] === true, repair, ...runDirOption(ctx) });
   const repaired = repair && found.findingsTotal > 0 && found.left === 0;
   const clean = found.findingsTotal === 0;
   const checksumsAdded = options['addChecksums'] === true ? await add(ctx, dir, clean || repaired) : null;
   const lines = render(directory, found, repair);
+  if (interrupted) lines.push(LEFT_ASIDE);
   if (checksumsAdded !== null) lines.push(`block checksums added to ${count(checksumsAdded, 'layer')}`);
-  ctx.result({ directory, clean, repaired, checksumsAdded, ...found }, lines.join('\n'));
+  ctx.result({ directory, clean, repaired, interrupted, checksumsAdded, ...found }, lines.join('\n'));
   if (clean) return 0;
   return repaired ? ERROR_EXIT_STATUS.REPAIRED : ERROR_EXIT_STATUS.DAMAGED;
 }

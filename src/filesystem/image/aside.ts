@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Changing a disk as a whole, or not at all: the work is done on a clone inside the image's directory, whose writes take the
 // place of the image's own at its end (one replacement of the descriptor). Killed or without power before that, the image is
-// what it was; what is left of the clone goes with the next such work.
+// what it was; what is left of the clone goes with the next command that mounts, compacts or resizes, or with `check --repair`.
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { whileDetached } from '../../attach/operations.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
-import { readDescriptor } from '../../image/descriptor.js';
 import { native } from '../../native/index.js';
-import { ASIDE, clearAside, withAttached, withClaim } from './temporary.js';
-
-const SNAPSHOT = 'ploop-aside';
-const DESCRIPTION = 'the disk while ploop works beside it; goes by itself';
+import { ASIDE, ASIDE_SNAPSHOT, asideSnapshots, clearAside, withAttached, withClaim } from './temporary.js';
 
 export interface AsideOptions extends RunDirectoryOption {
   /** For messages: "shrinking". */
@@ -31,7 +27,7 @@ export async function workAside<T>(dir: string, work: (device: string) => Promis
     async () => {
       await clear(dir, options);
       const clone = join(dir, ASIDE);
-      const snapshot = await whileDetached(dir, () => native.snapshot(dir, { name: SNAPSHOT, description: DESCRIPTION }), {
+      const snapshot = await whileDetached(dir, () => native.snapshot(dir, ASIDE_SNAPSHOT), {
         runDir,
         doing,
       });
@@ -57,6 +53,5 @@ export async function workAside<T>(dir: string, work: (device: string) => Promis
 async function clear(dir: string, options: AsideOptions): Promise<void> {
   const { runDir, doing } = options;
   await clearAside(dir, { runDir });
-  const left = (await readDescriptor(dir)).snapshots.filter((one) => one.name === SNAPSHOT && one.description === DESCRIPTION);
-  for (const { id } of left) await whileDetached(dir, () => native.deleteSnapshot(dir, id), { runDir, doing });
+  for (const { id } of await asideSnapshots(dir)) await whileDetached(dir, () => native.deleteSnapshot(dir, id), { runDir, doing });
 }

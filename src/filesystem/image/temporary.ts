@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attaching (and mounting) a detached image for the time of one piece of work. Always undone: at once when the work ends,
 // fails or is interrupted; by the next command when this process is killed.
-import { rm } from 'node:fs/promises';
+import { access, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { attachmentsOf } from '../../attach/attachments.js';
+import { hideSnapshot } from '../../attach/jobs.js';
 import { attachImage } from '../../attach/ploopd.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
 import { readDescriptor } from '../../image/descriptor.js';
+import { native, type NativeSnapshot } from '../../native/index.js';
 import { mountFileSystem } from '../mount.js';
 import { syncFileSystem } from '../sync.js';
 import type { FileSystemType } from '../type.js';
@@ -93,19 +95,61 @@ export async function withMountedDevice<T>(
   }
 }
 
-/** Takes away what a killed command left attached for its own purposes; says BUSY while that command still runs. */
-export async function clearAbandoned(dir: string, options: RunDirectoryOption = {}): Promise<void> {
+export interface ClearOptions extends RunDirectoryOption {
+  /** Told of what could not be taken away and is in nobody's way: the next command tries again. */
+  onNote?: ((text: string) => void) | undefined;
+}
+
+/** Takes away what a killed command left for its own purposes; says BUSY while that command still runs. */
+export async function clearAbandoned(dir: string, options: ClearOptions = {}): Promise<void> {
   const { id } = await readDescriptor(dir);
   const owner = await readMarker(id, options);
-  if (owner === undefined) return;
-  if (owner.alive) throw await busy(dir, id, options);
+  if (owner?.alive === true) throw await busy(dir, id, options);
+  // The host was started anew since, perhaps: then only the image knows.
+  if (owner === undefined && !(await hasAside(dir))) return;
   await undoAbandoned(dir, owner, options);
   await clearAside(dir, options);
+  await hideAside(dir, options);
   await releaseMarker(id, { ...options, clean: true });
 }
 
 /** In an image's directory: a clone that is worked on beside it (aside.ts). */
 export const ASIDE = 'aside';
+/** What the clone is over; it has that name and that description. */
+export const ASIDE_SNAPSHOT = { name: 'ploop-aside', description: 'the disk while ploop works beside it; goes by itself' };
+
+const isAside = ({ name, description }: NativeSnapshot): boolean =>
+  name === ASIDE_SNAPSHOT.name && description === ASIDE_SNAPSHOT.description;
+
+/** Work beside the image was interrupted: its clone is there, which nobody uses, or its snapshot. */
+export async function hasAside(dir: string): Promise<boolean> {
+  const clone = join(dir, ASIDE);
+  // At work, perhaps on another host.
+  if (await native.isLocked(join(clone, 'lock'))) return false;
+  const { snapshots } = await readDescriptor(dir);
+  return (
+    snapshots.some((one) => isAside(one) && !one.hidden) ||
+    (await access(clone).then(
+      () => true,
+      () => false,
+    ))
+  );
+}
+
+/** The snapshots that such work left, those half deleted, too. */
+export async function asideSnapshots(dir: string): Promise<NativeSnapshot[]> {
+  return (await readDescriptor(dir)).snapshots.filter(isAside);
+}
+
+/** Its layer is merged when the image is attached. */
+async function hideAside(dir: string, { runDir, onNote }: ClearOptions): Promise<void> {
+  const left = (await asideSnapshots(dir)).filter(({ hidden }) => !hidden);
+  for (const { id } of left) {
+    await hideSnapshot(dir, id, { runDir }).catch((error: unknown) => {
+      onNote?.(`${dir}: snapshot ${ASIDE_SNAPSHOT.name}, which an interrupted command left, stays for now: ${(error as Error).message}`);
+    });
+  }
+}
 
 export async function clearAside(dir: string, options: RunDirectoryOption): Promise<void> {
   const clone = join(dir, ASIDE);
