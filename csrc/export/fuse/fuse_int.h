@@ -33,6 +33,8 @@ struct pl_fuse {
 	struct pl_ev ready; /* there are requests to take */
 	struct pl_fuse_slot *free;
 	unsigned inflight;
+	unsigned credit; /* reads that may be in vain */
+	unsigned unasked; /* turns that did not try for another request */
 	bool taking; /* requests, until it is stopped */
 	bool armed; /* `ready` will be called */
 	bool reading; /* inside take_requests() */

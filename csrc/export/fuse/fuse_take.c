@@ -5,7 +5,9 @@
  * The poll is armed for one event, again whenever we stop reading, and looks
  * at once whether something is there. So nothing has to be read until EAGAIN:
  * at a queue depth of one that would be a second read for each request. With
- * many in flight more are likely, and reading on saves turns of the loop.
+ * several in flight more are likely to wait, and what is taken together is
+ * submitted together: fewer turns of the loop, fewer calls to the disk. How
+ * likely is learnt: a read that finds a request pays for some that do not.
  *
  * INVARIANTS
  *  1. While `taking`, and outside of take_requests(): `armed` or `starved`; of
@@ -24,7 +26,10 @@
 #include "export/fuse/fuse_int.h"
 
 #define QUIET_MS 2000u /* without a request: memory goes back */
-#define MANY 8u /* requests in flight: more are likely to wait */
+#define MANY 8u /* requests in flight: there are always more to try for */
+#define PAYS_FOR 2u /* reads in vain that one which was not is worth */
+#define CREDIT_MAX 16u /* reads in vain, in a row */
+#define PROBE 16u /* without credit: one of so many turns tries all the same */
 
 /* ---- memory goes back when it is quiet ---- */
 
@@ -99,14 +104,35 @@ static void arm(struct pl_fuse *f)
 			       POLLIN);
 }
 
+/* Is the next read worth its system call? */
+static bool read_on(struct pl_fuse *f)
+{
+	if (f->inflight >= MANY || f->credit)
+		return true;
+	return f->inflight > 1 && ++f->unasked % PROBE == 0;
+}
+
+static bool take_another(struct pl_fuse *f)
+{
+	bool found = take_one(f);
+
+	if (found)
+		f->credit += PAYS_FOR;
+	else if (f->credit)
+		f->credit--;
+	if (f->credit > CREDIT_MAX)
+		f->credit = CREDIT_MAX;
+	return found;
+}
+
 static void take_requests(struct pl_fuse *f)
 {
 	bool more;
 
 	f->reading = true;
-	do
-		more = take_one(f);
-	while (f->taking && more && f->inflight >= MANY);
+	more = take_one(f);
+	while (f->taking && more && read_on(f))
+		more = take_another(f);
 	f->reading = false;
 	if (f->taking && !f->starved && !f->armed)
 		arm(f);

@@ -325,6 +325,31 @@ pl_test("an open that is handed out twice counts once, across servers")
 	teardown();
 }
 
+static void ask_for_reads(unsigned n)
+{
+	struct fuse_read_in in = { .size = 4096 };
+
+	for (unsigned i = 0; i < n; i++)
+		ask(FUSE_READ, 100 + 2 * i, &in, sizeof(in));
+}
+
+pl_test("takes together what comes together, once that has been seen")
+{
+	setup(false);
+	hear();
+	for (int round = 0; round < 16; round++) {
+		ask_for_reads(6);
+		for (int i = 0; i < 6; i++)
+			is_int(hear(), 0);
+	}
+	ask_for_reads(6);
+	pl_loop_turn(loop, true);
+	is_int(pl_fuse_inflight(fuse), 6);
+	for (int i = 0; i < 6; i++)
+		is_int(hear(), 0);
+	teardown();
+}
+
 static void pause_engine(void *arg)
 {
 	pl_engine_pause(arg);
