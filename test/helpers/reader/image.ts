@@ -37,10 +37,10 @@ export class PlainReader {
     this.size = this.layers.at(-1)?.header.virtualSize ?? 0;
   }
 
-  #owner(block: bigint): { layer: Layer; bytes: Buffer; hostOffset: number | null } | undefined {
+  #owner(block: bigint): { layer: Layer; place: number | null } | undefined {
     for (const layer of this.layers.toReversed()) {
-      const found = layer.block(block);
-      if (found !== undefined) return { layer, ...found };
+      const place = layer.place(block);
+      if (place !== undefined) return { layer, place };
     }
     return undefined;
   }
@@ -49,7 +49,7 @@ export class PlainReader {
   read(offset: number, length: number): Buffer {
     const blocks = Array.from({ length: length / this.blockSize }, (_, i) => {
       const found = this.#owner(BigInt(offset / this.blockSize + i));
-      return found?.bytes ?? Buffer.alloc(this.blockSize);
+      return found?.layer.bytes(found.place) ?? Buffer.alloc(this.blockSize);
     });
     return Buffer.concat(blocks);
   }
@@ -57,20 +57,29 @@ export class PlainReader {
   /** Of [offset, offset + length), in the fewest pieces. */
   extents(offset: number, length: number): Extent[] {
     const extents: Extent[] = [];
-    for (let at = offset; at < Math.min(offset + length, this.size); at += this.blockSize) {
-      const found = this.#owner(BigInt(at / this.blockSize));
-      const next: Extent = {
-        offset: at,
-        length: this.blockSize,
-        layer: found?.layer.header.uuid ?? null,
-        zero: (found?.hostOffset ?? null) === null,
-        hostOffset: found?.hostOffset ?? null,
-      };
+    const end = Math.min(offset + length, this.size);
+    for (let at = offset; at < end;) {
+      const next = this.#nobodys(at, end) ?? this.#blockAt(at);
       const last = extents.at(-1);
       if (last !== undefined && continues(last, next)) last.length += next.length;
       else extents.push(next);
+      at += next.length;
     }
     return extents;
+  }
+
+  /** The rest of a cluster of which no layer owns anything. */
+  #nobodys(at: number, end: number): Extent | undefined {
+    const clusterSize = 64 * this.blockSize;
+    const cluster = Math.floor(at / clusterSize);
+    if (this.layers.some((layer) => layer.entry(BigInt(cluster)).owned !== 0n)) return undefined;
+    return { offset: at, length: Math.min((cluster + 1) * clusterSize, end) - at, layer: null, zero: true, hostOffset: null };
+  }
+
+  #blockAt(at: number): Extent {
+    const found = this.#owner(BigInt(at / this.blockSize));
+    const hostOffset = found?.place ?? null;
+    return { offset: at, length: this.blockSize, layer: found?.layer.header.uuid ?? null, zero: hostOffset === null, hostOffset };
   }
 
   [Symbol.dispose](): void {

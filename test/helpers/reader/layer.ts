@@ -53,15 +53,17 @@ export class Layer {
     return page.entry(cluster);
   }
 
-  /** undefined: this layer does not own the block. */
-  block(number: bigint): { bytes: Buffer; hostOffset: number | null } | undefined {
+  /** Where the block is, null: it is zeros; undefined: this layer does not own it. */
+  place(number: bigint): number | null | undefined {
     const { blockSize, clusterSize, virtualSize } = this.header;
     if (number * BigInt(blockSize) >= BigInt(virtualSize)) return undefined;
     const { where, owned } = this.entry(number / 64n);
     if (((owned >> (number % 64n)) & 1n) === 0n) return undefined;
-    if (where === 0n) return { bytes: Buffer.alloc(blockSize), hostOffset: null };
-    const hostOffset = Number(where) * clusterSize + Number(number % 64n) * blockSize;
-    return { bytes: this.file.read(hostOffset, blockSize), hostOffset };
+    return where === 0n ? null : Number(where) * clusterSize + Number(number % 64n) * blockSize;
+  }
+
+  bytes(place: number | null): Buffer {
+    return place === null ? Buffer.alloc(this.header.blockSize) : this.file.read(place, this.header.blockSize);
   }
 
   close(): void {
