@@ -43,6 +43,7 @@
 #include "ploopd/log.h"
 #include "ploopd/rundir.h"
 #include "ploopd/shared.h"
+#include "ploopd/trim.h"
 #include "ploopd/device/via.h"
 #include "ploopd/worker.h"
 
@@ -439,6 +440,8 @@ static void serve_once(struct keeper *k)
 		{ k->pidfd < 0 ? k->drain_fd : -1, POLLIN, 0 },
 	};
 
+	if (!strcmp(k->st.state, "running"))
+		pl_trim_libc();
 	if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0)
 		return;
 	if (p[2].revents)
