@@ -34,6 +34,7 @@ export const ERROR_EXIT_STATUS = {
   INTERNAL: 70,
   REPAIRED: 29,
   BAD_STREAM: 30,
+  MOVING: 31,
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_EXIT_STATUS;

@@ -78,6 +78,7 @@ export { destroyContainer } from './container/destroy.js';
 export { captureInContainer, enterContainer, execInContainer, type ExecOptions } from './container/exec.js';
 export { type ContainerRow, type ContainerStatus, listContainers } from './container/list.js';
 export { mountContainer, type MountContainerOptions, unmountContainer } from './container/mount.js';
+export { type MigratedContainer, migrateContainer, type MigrateOptions } from './container/move/migrate.js';
 export type { VzRootOptions } from './container/place/roots.js';
 export { type ChangedSettings, setContainer, type SetContainerOptions } from './container/set.js';
 export {

@@ -19,6 +19,8 @@ const COMMANDS: CommandTable = {
   'snapshot-delete': async () => (await import('./vzctl/snapshot.js')).snapshotDeleteCommand,
   compact: async () => (await import('./vzctl/mount.js')).compactCommand,
   set: async () => (await import('./vzctl/create.js')).setCommand,
+  migrate: async () => (await import('./vzctl/migrate.js')).migrateCommand,
+  incoming: async () => (await import('./vzctl/migrate.js')).incomingCommand,
   destroy: async () => (await import('./vzctl/create.js')).destroyCommand,
 };
 

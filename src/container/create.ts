@@ -12,6 +12,7 @@ import { type ContainerConfig, parseConfig, writeConfig } from './place/config.j
 import { locateContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
 import { type ContainerPaths, IMAGE_NAME, type VzRootOptions } from './place/roots.js';
+import { refuseIncoming } from './move/mark.js';
 import { defaultHostname } from './start.js';
 import { buildContainerImage, releaseImage } from './storage.js';
 import { resolveTemplate } from '../template/resolve.js';
@@ -50,6 +51,7 @@ export async function createContainer(ctid: string, options: CreateContainerOpti
     // Another create may have been faster.
     if ((await locateContainer(ctid, options)).config !== null) throw existsError(paths);
     await checkPrivateIsFree(paths);
+    await refuseIncoming(paths);
     await mkdir(paths.roots.privateDir, { recursive: true, mode: 0o700 });
     await mkdir(paths.roots.confDir, { recursive: true });
     await mkdir(paths.mountPoint, { recursive: true, mode: 0o700 });

@@ -15,8 +15,9 @@ import { releaseImage, unmountContainerImage } from './storage.js';
 
 export async function destroyContainer(ctid: string, options: VzRootOptions = {}): Promise<void> {
   const { paths, config } = await locateContainer(ctid, options);
-  // What a create or destroy that was killed has left may be destroyed, too.
-  if (config === null && !(await exists(paths.privateDir)) && !(await exists(paths.stagingDir))) await requireContainer(ctid, options);
+  // What a create, destroy or migrate that was killed has left may be destroyed, too.
+  const places = await Promise.all([paths.privateDir, paths.stagingDir, paths.incomingDir].map(exists));
+  if (config === null && !places.includes(true)) await requireContainer(ctid, options);
   await withContainerLock(paths, 'vzctl destroy', async () => {
     await requireStopped(paths, 'a running container is not destroyed');
     if (await isMounted(paths)) {
@@ -28,14 +29,16 @@ export async function destroyContainer(ctid: string, options: VzRootOptions = {}
     if (live !== null) await deleteContainer(live.runtime);
     // Not mounted, as we know; but a killed command may have left it attached.
     await unmountContainerImage(paths);
-    await remove(paths);
+    await removeContainer(paths);
   });
 }
 
-async function remove(paths: ContainerPaths): Promise<void> {
+/** Under its lock, stopped and unmounted. The configuration goes last. */
+export async function removeContainer(paths: ContainerPaths): Promise<void> {
   await releaseImage(paths.imageDir, paths.roots);
   await releaseImage(join(paths.stagingDir, IMAGE_NAME), paths.roots);
-  for (const path of [paths.stagingDir, paths.privateDir, paths.bundleDir, paths.logFile, `${paths.logFile}.1`]) {
+  await releaseImage(join(paths.incomingDir, IMAGE_NAME), paths.roots);
+  for (const path of [paths.stagingDir, paths.incomingDir, paths.privateDir, paths.bundleDir, paths.logFile, `${paths.logFile}.1`]) {
     await rm(path, { recursive: true, force: true });
   }
   // Not recursive: whatever lies in the mount point is not ours.

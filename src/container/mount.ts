@@ -4,6 +4,7 @@
 import type { ViaChoice } from '../attach/via.js';
 import { PloopError } from '../errors.js';
 import { configuredLimits } from './limits.js';
+import { requireUnmarked } from './move/mark.js';
 import { requireContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
 import type { VzRootOptions } from './place/roots.js';
@@ -20,7 +21,7 @@ export interface MountContainerOptions extends VzRootOptions {
 export async function mountContainer(ctid: string, options: MountContainerOptions = {}): Promise<{ mountPoint: string }> {
   const { paths } = await requireContainer(ctid, options);
   return withContainerLock(paths, 'vzctl mount', async () => {
-    const { config } = await requireContainer(ctid, options);
+    const { config } = await requireUnmarked(ctid, options);
     if (await isMounted(paths)) {
       throw new PloopError('MOUNTED', `container ${ctid} is mounted already on ${paths.mountPoint}`, {
         hint: `Unmount it with: vzctl umount ${ctid}`,

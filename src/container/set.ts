@@ -7,6 +7,7 @@ import { formatSize } from '../units.js';
 import { writeConfig } from './place/config.js';
 import { checkHostname } from './create.js';
 import { applyLimits } from './limits.js';
+import { requireUnmarked } from './move/mark.js';
 import { requireContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
 import type { ContainerPaths, VzRootOptions } from './place/roots.js';
@@ -37,7 +38,7 @@ export async function setContainer(ctid: string, options: SetContainerOptions): 
   if (hostname !== undefined) checkHostname(hostname);
   return withContainerLock(paths, 'vzctl set', async () => {
     // Under the lock: another command may have written it meanwhile.
-    const { config } = await requireContainer(ctid, options);
+    const { config } = await requireUnmarked(ctid, options);
     const changed: { key: string; value: string }[] = [];
     const change = (key: string, value: string | undefined): void => {
       if (value === undefined) return;

@@ -7,6 +7,7 @@ import { type SwitchedTo, switchToSnapshot, type TakenSnapshot } from '../attach
 import { PloopError } from '../errors.js';
 import { readDescriptor } from '../image/descriptor.js';
 import { findSnapshot, type ListedSnapshot, listSnapshots } from '../image/snapshots.js';
+import { requireUnmarked } from './move/mark.js';
 import { requireContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
 import type { ContainerPaths, VzRootOptions } from './place/roots.js';
@@ -22,7 +23,7 @@ export interface SnapshotContainerOptions extends VzRootOptions {
 }
 
 export async function snapshotContainer(ctid: string, options: SnapshotContainerOptions = {}): Promise<TakenSnapshot> {
-  const { paths } = await requireContainer(ctid, options);
+  const { paths } = await requireUnmarked(ctid, options);
   return withContainerLock(paths, 'vzctl snapshot', () => snapshotContainerImage(paths, options));
 }
 
@@ -56,7 +57,7 @@ export async function switchContainerToSnapshot(ctid: string, key: string, optio
 }
 
 async function switchStopped(ctid: string, key: string, options: SwitchContainerOptions): Promise<SwitchedTo> {
-  const { paths } = await requireContainer(ctid, options);
+  const { paths } = await requireUnmarked(ctid, options);
   return withContainerLock(paths, 'vzctl snapshot-switch', async () => {
     await requireUnused(paths, 'going back to a snapshot needs it stopped');
     return switchToSnapshot(paths.imageDir, key, { runDir: paths.roots.runDir, discard: options.discard });
@@ -77,7 +78,7 @@ export async function deleteContainerSnapshot(
   key: string,
   options: DeleteContainerSnapshotOptions = {},
 ): Promise<DeletedSnapshot> {
-  const { paths } = await requireContainer(ctid, options);
+  const { paths } = await requireUnmarked(ctid, options);
   const { background, rateBytes, onProgress, signal } = options;
   return withContainerLock(paths, 'vzctl snapshot-delete', () =>
     deleteSnapshot(paths.imageDir, key, { runDir: paths.roots.runDir, background, rateBytes, onProgress, signal }),

@@ -5,6 +5,7 @@ import type { ViaChoice } from '../attach/via.js';
 import { PloopError } from '../errors.js';
 import { nativeFile } from '../native/binding.js';
 import { configuredLimits } from './limits.js';
+import { requireUnmarked } from './move/mark.js';
 import { requireContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
 import type { ContainerPaths, VzRootOptions } from './place/roots.js';
@@ -35,11 +36,14 @@ export interface StartedContainer {
 /** Returns when init runs. When anything fails, the container is stopped and unmounted as before. */
 export async function startContainer(ctid: string, options: StartOptions = {}): Promise<StartedContainer> {
   const { paths } = await requireContainer(ctid, options);
-  return withContainerLock(paths, 'vzctl start', () => startLocked(ctid, options));
+  return withContainerLock(paths, 'vzctl start', async () => {
+    await requireUnmarked(ctid, options);
+    return startLocked(ctid, options);
+  });
 }
 
 /** Under the lock the configuration is read anew. */
-async function startLocked(ctid: string, options: StartOptions): Promise<StartedContainer> {
+export async function startLocked(ctid: string, options: StartOptions): Promise<StartedContainer> {
   const { paths, config } = await requireContainer(ctid, options);
   const cgroups = await hostCgroups();
   const program = await chooseRuntime(cgroups.mode, options.runtime);

@@ -2,11 +2,11 @@
 // Where a copy goes: a directory of this machine, or of another one through ssh, where the same commands run.
 
 import { deleteSnapshot } from '../attach/jobs.js';
-import { isErrorCode, PloopError } from '../errors.js';
+import { PloopError } from '../errors.js';
 import { type Flow, startFlow } from '../exec/flow.js';
-import { run } from '../exec/run.js';
 import { listSnapshots } from '../image/snapshots.js';
 import { checkPath } from '../native/arguments.js';
+import { remoteAnswer, remoteHost, type RemoteHost } from './remote.js';
 import { receiveArguments, resumeToken } from './receive.js';
 import { type Running, startStream, type Transferred } from './transfer.js';
 
@@ -40,8 +40,7 @@ function absentIsNull(error: unknown): null {
 export function parseDestination(given: string, rsh: readonly string[], options: DestinationOptions): Destination {
   const [, host, dir] = /^([^/:]+):(.+)$/.exec(given) ?? [];
   if (host === undefined || dir === undefined) return localDestination(given, options);
-  if (host.startsWith('-')) throw new PloopError('INVALID_ARGUMENT', `copy: '${host}' is no host`);
-  return remoteDestination(given, { host, dir, rsh }, options);
+  return remoteDestination(given, remoteHost(host, rsh), dir, options);
 }
 
 function localDestination(dir: string, options: DestinationOptions): Destination {
@@ -58,27 +57,15 @@ function localDestination(dir: string, options: DestinationOptions): Destination
   };
 }
 
-interface Remote {
-  host: string;
-  dir: string;
-  rsh: readonly string[];
-}
-
-function remoteDestination(name: string, remote: Remote, options: DestinationOptions): Destination {
+function remoteDestination(name: string, remote: RemoteHost, dir: string, options: DestinationOptions): Destination {
   const { signal, force } = options;
-  const [program = 'ssh', ...before] = remote.rsh;
-  const words = (args: readonly string[]): string[] => [...before, remote.host, ['ploop', ...args, '--json'].map(quoted).join(' ')];
-  const ask = async <T>(args: readonly string[]): Promise<T> => {
-    const { stdout, stderr, exitCode } = await run(program, words(args), { signal, accept: 'any' });
-    return answer<T>(remote.host, { stdout, stderr, exitCode });
-  };
-  const { dir } = remote;
+  const ask = <T>(args: readonly string[]): Promise<T> => remote.ask<T>('ploop', args, signal);
   return {
     name,
     receive() {
-      const args = words(['receive', dir, ...(force === true ? ['--force'] : [])]);
-      const flow: Flow = startFlow(program, args, { stdin: 'pipe', stdout: 'capture', signal });
-      const result = flow.ended.then((ended) => answer<Transferred>(remote.host, ended));
+      const command = remote.command('ploop', ['receive', dir, ...(force === true ? ['--force'] : [])]);
+      const flow: Flow = startFlow(...command, { stdin: 'pipe', stdout: 'capture', signal });
+      const result = flow.ended.then((ended) => remoteAnswer<Transferred>(remote.host, 'ploop', ended));
       result.catch(() => undefined);
       return { flow, result };
     },
@@ -89,25 +76,4 @@ function remoteDestination(name: string, remote: Remote, options: DestinationOpt
       await ask(['snapshot-delete', dir, id]);
     },
   };
-}
-
-/** For the shell that sshd starts. */
-function quoted(word: string): string {
-  return `'${word.replaceAll("'", `'\\''`)}'`;
-}
-
-function answer<T>(host: string, ended: { stdout: string; stderr: string; exitCode: number }): T {
-  let document: { error?: { code?: string; message?: string; hint?: string | null } } | undefined;
-  try {
-    document = JSON.parse(ended.stdout) as typeof document;
-  } catch {
-    // ssh itself failed, or there is no ploop.
-  }
-  const { code, message, hint } = document?.error ?? {};
-  if (isErrorCode(code)) throw new PloopError(code, `${host}: ${message ?? code}`, { hint: hint ?? undefined });
-  if (document === undefined || ended.exitCode !== 0) {
-    const said = ended.stderr.trim().split('\n').slice(-3).join('; ');
-    throw new PloopError('TOOL_FAILED', `${host}: ploop could not be run there (status ${ended.exitCode}): ${said}`);
-  }
-  return document as T;
 }

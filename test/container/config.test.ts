@@ -36,6 +36,15 @@ describe('parseConfig', () => {
     expect(config.toString()).toBe(TEXT.replace('HOSTNAME=plain.example.org  # the name', 'HOSTNAME="new"') + 'DISKSPACE="1:1"\n');
   });
 
+  it('removes the last line of a key, and changes others in their places afterwards', () => {
+    const config = parseConfig('A="1"\n# one\nB="2"\nC="3"\n', 'x.conf');
+    config.delete('B');
+    config.delete('missing');
+    config.set('C', '4');
+    config.set('B', '5');
+    expect(config.toString()).toBe('A="1"\n# one\nC="4"\nB="5"\n');
+  });
+
   it('reads back what it writes', () => {
     const config = parseConfig('', 'x');
     const value = 'a "b" $c `d` \\e #f \'g\'';

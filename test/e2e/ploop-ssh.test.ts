@@ -23,7 +23,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4', 'sshd'))('over ssh', () =>
     there = await makeScratch();
     scratch = await makeScratch();
     [src, dst, mountPoint] = [scratch.path('src'), there.path('dst'), scratch.path('mnt')];
-    sshd = await startSshd(scratch.path('ssh'), there.runDir);
+    sshd = await startSshd(scratch.path('ssh'), { PLOOP_RUN_DIR: there.runDir });
     await mkdir(mountPoint);
     await ploop('create', src, '--size', '64M');
     expect(await ploop('mount', src, mountPoint)).toMatchObject({ status: 0 });

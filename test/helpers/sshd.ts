@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An sshd of the test's own, on the loopback interface, with its own keys; never the system's. Who logs in finds `ploop`, with
-// another run directory than here: as good as another host.
+// An sshd of the test's own, on the loopback interface, with its own keys; never the system's. Who logs in finds our programs,
+// with another run directory (and other variables) than here: as good as another host.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
@@ -16,15 +16,17 @@ export interface Sshd {
   stop(): Promise<void>;
 }
 
-export async function startSshd(folder: string, runDir: string): Promise<Sshd> {
+export async function startSshd(folder: string, env: { PLOOP_RUN_DIR: string } & Record<string, string>): Promise<Sshd> {
   const bin = join(folder, 'bin');
   await mkdir(bin, { recursive: true });
   await mkdir('/run/sshd', { recursive: true }); // where sshd locks itself in, empty
   for (const key of ['host', 'user']) await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, key)]);
-  const ploop = fileURLToPath(new URL('../../bin/ploop.js', import.meta.url));
-  await writeFile(join(bin, 'ploop'), `#!/bin/sh\nexec "${process.execPath}" "${ploop}" "$@"\n`);
-  await chmod(join(bin, 'ploop'), 0o755);
-  const daemon = await startDaemon(folder, { PATH: `${bin}:${process.env.PATH}`, PLOOP_RUN_DIR: runDir });
+  for (const name of ['ploop', 'vzctl']) {
+    const script = fileURLToPath(new URL(`../../bin/${name}.js`, import.meta.url));
+    await writeFile(join(bin, name), `#!/bin/sh\nexec "${process.execPath}" "${script}" "$@"\n`);
+    await chmod(join(bin, name), 0o755);
+  }
+  const daemon = await startDaemon(folder, { PATH: `${bin}:${process.env.PATH}`, ...env });
   const stop = async (): Promise<void> => {
     if (daemon.exitCode !== null || !daemon.kill()) return;
     await once(daemon, 'exit');

@@ -8,8 +8,8 @@ import type { Command, Context, Option } from '../command.js';
 import { VIA_OPTION, viaOf } from '../via.js';
 import { CTID, ctidOf, rootsOf, RUNTIME, textOf, VZ_ROOT } from './options.js';
 
-const FAST: Option = { flags: '--fast', summary: 'kill everything at once instead of shutting down' };
-const TIMEOUT: Option = {
+export const FAST: Option = { flags: '--fast', summary: 'kill everything at once instead of shutting down' };
+export const TIMEOUT: Option = {
   flags: '--timeout <seconds>',
   summary: 'kill everything if the container has not shut down by then (default: 60)',
   parse: (word) => parseSeconds(word),
@@ -59,7 +59,7 @@ export const stopCommand: Command = {
   },
 };
 
-function stopOptions(options: Record<string, unknown>) {
+export function stopOptions(options: Record<string, unknown>) {
   const seconds = options['timeout'] as number | undefined;
   return { fast: options['fast'] === true, timeoutMs: seconds === undefined ? undefined : seconds * 1000 };
 }

@@ -12,6 +12,8 @@ export interface ContainerConfig {
   get(key: string): string | undefined;
   /** Changes the last line with this key in place, or adds one at the end. */
   set(key: string, value: string): void;
+  /** Removes the last line with this key. */
+  delete(key: string): void;
   /** All keys with their values; the last line of a key counts, as for the shell. */
   entries(): Record<string, string>;
   toString(): string;
@@ -38,6 +40,13 @@ export function parseConfig(text: string, origin: string): ContainerConfig {
       const index = settings.get(key)?.index ?? lines.length;
       lines[index] = `${key}=${quote(key, value)}`;
       settings.set(key, { index, value });
+    },
+    delete(key) {
+      const index = settings.get(key)?.index;
+      if (index === undefined) return;
+      lines.splice(index, 1);
+      settings.delete(key);
+      for (const setting of settings.values()) if (setting.index > index) setting.index--;
     },
     entries: () => Object.fromEntries([...settings].map(([key, { value }]) => [key, value])),
     toString: () => lines.map((line) => `${line}\n`).join(''),

@@ -58,6 +58,8 @@ export interface ContainerPaths {
   imageDir: string;
   /** Where `create` builds before the container exists. */
   stagingDir: string;
+  /** Where a container from another host arrives before it exists here. */
+  incomingDir: string;
   mountPoint: string;
   confFile: string;
   /** The container's name for the runtime, and of its cgroup below /ploop. */
@@ -83,6 +85,7 @@ export function containerPaths(ctid: string, roots: VzRoots): ContainerPaths {
     privateDir,
     imageDir: join(privateDir, IMAGE_NAME),
     stagingDir: join(roots.privateDir, `.${ctid}.creating`),
+    incomingDir: join(roots.privateDir, `.${ctid}.incoming`),
     mountPoint: join(roots.rootDir, ctid),
     confFile: join(roots.confDir, `${ctid}.conf`),
     runtimeId,
