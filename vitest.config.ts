@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two projects: `unit` (test/<folder>/**) and `e2e` (test/e2e/**: attaches, mounts, runs containers; one file at a time).
+// Two projects: `unit` (test/<folder>/**) and `e2e` (test/e2e/**: attaches, mounts, runs containers; two files at a time).
 import { defineConfig } from 'vitest/config';
 
 const shared = { pool: 'forks' as const, setupFiles: ['test/helpers/setup.ts'], globals: false, expect: { poll: { timeout: 30_000 } } };
@@ -13,8 +13,8 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/c/**'],
-          testTimeout: 30_000,
-          hookTimeout: 30_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           maxWorkers: 2,
         },
       },
@@ -25,7 +25,7 @@ export default defineConfig({
           include: ['test/e2e/**/*.test.ts'],
           testTimeout: 300_000,
           hookTimeout: 300_000,
-          fileParallelism: false,
+          maxWorkers: 2,
         },
       },
     ],

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
-// `npm test`: C tests under the sanitizers, then vitest (unit, then end-to-end with the guest kernel beside it), then what was left
+// `npm test`: C tests under the sanitizers, then vitest (unit, then end-to-end, with the guest kernel beside both), then what was left
 // behind and the kernel log.
 //
 //   npm test -- [c] [unit] [e2e] [guest]   only these; default all
@@ -23,6 +23,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const PARTS = ['c', 'unit', 'e2e', 'guest'];
@@ -31,6 +32,9 @@ const KERNEL_ALARM = /\bBUG: |\bWARNING: |\bOops: |general protection fault|bloc
 
 /** A part that takes longer hangs; what it has not reported by then counts as one failure. */
 const PART_LIMIT_MS = 25 * 60_000;
+
+/** For what ends by itself behind the tests. */
+const LAST_MS = 10_000;
 
 const GUEST_TESTS = 'test/e2e/guest-';
 
@@ -49,6 +53,14 @@ const env = { ...process.env, TMPDIR: tmp };
 
 function run(program, args, options = {}) {
   return spawnSync(program, args, { cwd: root, stdio: 'inherit', env, timeout: PART_LIMIT_MS, ...options });
+}
+
+/** Says how long a part took. */
+function timed(name, work) {
+  const began = Date.now();
+  const counts = work();
+  seconds[name] = Math.round((Date.now() - began) / 1000);
+  return counts;
 }
 
 function none() {
@@ -111,7 +123,7 @@ function runVitest(part, ...filters) {
 
 /** The guest kernel spends most of its time waiting for one core, so it goes beside other tests; its output is shown at the end. */
 function startGuest() {
-  const { program, args, report } = vitest('guest', '--project', 'e2e', GUEST_TESTS);
+  const { program, args, report } = vitest('guest', '--project', 'e2e', '--no-file-parallelism', GUEST_TESTS);
   const log = join(root, 'build/vitest-guest.log');
   const out = openSync(log, 'w');
   const child = spawn(program, args, { cwd: root, stdio: ['ignore', out, out], env, timeout: PART_LIMIT_MS });
@@ -160,16 +172,24 @@ function leftBehind() {
   return found;
 }
 
+/** What a killed command had started ends by itself. */
+async function leftAfterAMoment() {
+  for (const end = Date.now() + LAST_MS; Date.now() < end; await sleep(200)) if (leftBehind().length === 0) return [];
+  return leftBehind();
+}
+
 mkdirSync(join(root, 'build'), { recursive: true });
 const logBefore = kernelLog();
 const results = {};
-if (parts.includes('c')) results['C (ASan, UBSan)'] = runC();
-if (parts.includes('unit')) results['TypeScript unit'] = runVitest('unit', '--project', 'unit');
+const seconds = {};
+if (parts.includes('c')) results['C (ASan, UBSan)'] = timed('C (ASan, UBSan)', runC);
 const guest = parts.includes('guest') ? startGuest() : undefined;
-if (parts.includes('e2e')) results['end-to-end'] = runVitest('e2e', '--project', 'e2e', '--exclude', `${GUEST_TESTS}*`);
+if (parts.includes('unit')) results['TypeScript unit'] = timed('TypeScript unit', () => runVitest('unit', '--project', 'unit'));
+if (parts.includes('e2e'))
+  results['end-to-end'] = timed('end-to-end', () => runVitest('e2e', '--project', 'e2e', '--exclude', `${GUEST_TESTS}*`));
 if (guest !== undefined) results['in a guest kernel'] = await guest();
 
-const left = leftBehind();
+const left = await leftAfterAMoment();
 const logNow = kernelLog();
 const alarms = logNow.slice(logNow.lastIndexOf(logBefore.at(-2)) + 1).filter((line) => KERNEL_ALARM.test(line));
 results['left behind'] = { passed: 0, failed: left.length, skipped: 0 };
@@ -181,11 +201,13 @@ process.stdout.write('\n');
 for (const [name, counts] of Object.entries(results)) {
   for (const key of Object.keys(total)) total[key] += counts[key];
   if (counts.passed + counts.failed + counts.skipped > 0)
-    process.stdout.write(`${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
+    process.stdout.write(
+      `${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped${name in seconds ? `, ${seconds[name]} s` : ''}\n`,
+    );
 }
 for (const line of [...left.map((what) => `left behind: ${what}`), ...alarms.map((what) => `kernel log: ${what}`)])
   process.stdout.write(`${line}\n`);
 const line = `${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}`;
-writeFileSync(join(root, 'build/test-summary.json'), `${JSON.stringify({ ...total, line, results }, null, 2)}\n`);
+writeFileSync(join(root, 'build/test-summary.json'), `${JSON.stringify({ ...total, line, results, seconds }, null, 2)}\n`);
 process.stdout.write(`${line}\n`);
 process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
