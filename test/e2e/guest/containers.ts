@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// In the guest: containers on a host whose control groups are v2 alone. Prints one line of JSON.
+// In the guest: containers on a host whose control groups are v2 alone, with disks of every kind. Prints one line of JSON.
 import { mkdir } from 'node:fs/promises';
 
 import { createContainer } from '../../../src/container/create.js';
@@ -10,6 +10,7 @@ import { snapshotContainer, switchContainerToSnapshot } from '../../../src/conta
 import { startContainer } from '../../../src/container/start.js';
 import { stopContainer } from '../../../src/container/stop.js';
 import { makeBusyboxTemplate } from '../../../src/template/busybox.js';
+import { type LifeOutcome, lifeThrough } from './container-via.js';
 
 export interface GuestOutcome {
   cgroupMode: string;
@@ -22,6 +23,7 @@ export interface GuestOutcome {
     killed: boolean;
   };
   again: { runtime: string; content: string };
+  through: LifeOutcome[];
 }
 
 // The guest's /tmp is in memory, and gone with it.
@@ -55,5 +57,11 @@ async function again(ctid: string): Promise<GuestOutcome['again']> {
 await mkdir('/tmp/run');
 await makeBusyboxTemplate('/tmp/tiny.tar');
 const { mode } = await hostCgroups();
-const outcome: GuestOutcome = { cgroupMode: mode, life: await life('101'), again: await again('101') };
+const began = Date.now();
+const first = { life: await life('101'), again: await again('101') };
+process.env.PLOOP_RUN_DIR = roots.runDir;
+process.stderr.write(`${Date.now() - began} ms without, `);
+const through = [await lifeThrough('102', 'nbd', roots), await lifeThrough('103', 'ublk', roots)];
+process.stderr.write(`${Date.now() - began} ms with other ways to make the device\n`);
+const outcome: GuestOutcome = { cgroupMode: mode, ...first, through };
 process.stdout.write(`${JSON.stringify(outcome)}\n`);
