@@ -111,6 +111,13 @@ void pl_chain_forget(struct pl_chain *ch);
 struct pl_layer *pl_chain_replace(struct pl_chain *ch, unsigned i,
 				  struct pl_layer *by);
 struct pl_layer *pl_chain_remove(struct pl_chain *ch, unsigned i);
+/*
+ * A layer below the top, open for writing, gets the size of the one above it
+ * (suspends). What it holds beyond is not seen, and is gone. Requests may be in
+ * flight: look-ups wait.
+ */
+int pl_chain_fit(struct pl_chain *ch, struct pl_layer *ly, uint64_t size,
+		 struct pl_err *err);
 /* The layer's place in the chain, or -1. */
 int pl_chain_find(const struct pl_chain *ch, const char *layer_id);
 

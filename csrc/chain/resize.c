@@ -54,6 +54,8 @@ int pl_chain_grow(struct pl_chain *ch, uint64_t size, struct pl_err *err)
 	struct pl_layer *top = pl_chain_top(ch);
 	int rc;
 
+	/* What was resolved may name what a layer lost since (pl_chain_fit). */
+	lower_forget(ch);
 	if (lower_end(ch) <= ch->size) {
 		rc = pl_layer_grow(top, size, err);
 	} else {

@@ -49,6 +49,25 @@ struct pl_layer *pl_chain_remove(struct pl_chain *ch, unsigned i)
 	return old;
 }
 
+/*
+ * What was resolved before may name what is gone. Nobody reads that: it lies
+ * beyond the disk's end, and growing forgets it (pl_chain_grow), or a layer
+ * above has grown since and owns it (FMT-089).
+ */
+int pl_chain_fit(struct pl_chain *ch, struct pl_layer *ly, uint64_t size,
+		 struct pl_err *err)
+{
+	int rc = 0;
+
+	pl_comutex_lock(&ch->resolve_lock);
+	if (size < pl_layer_header(ly)->virtual_size)
+		rc = pl_layer_shrink(ly, size, err);
+	else if (size > pl_layer_header(ly)->virtual_size)
+		rc = pl_layer_grow(ly, size, err);
+	pl_comutex_unlock(&ch->resolve_lock);
+	return rc;
+}
+
 int pl_chain_lock(struct pl_chain *ch, uint64_t cno)
 {
 	return lock_exclusive(ch, cno);

@@ -241,12 +241,27 @@ static int finish_down(struct pair *m, struct pl_err *err)
 	return rc;
 }
 
+/*
+ * The parent gets the child's size before anything moves; nobody sees what it
+ * holds beyond (FMT-061). The headers say what that is: after a crash on the
+ * way, or a resize since, the descriptor may not (FMT-114).
+ */
+static int fit_parent(struct pair *m, struct pl_err *err)
+{
+	uint64_t now = pl_layer_header(m->p)->virtual_size;
+
+	m->child.size = pl_layer_header(m->c)->virtual_size;
+	if (m->p_lent)
+		return pl_chain_fit(m->live->chain, m->p, m->child.size, err);
+	return m->child.size > now ? pl_layer_grow(m->p, m->child.size, err) :
+	       m->child.size < now ? pl_layer_shrink(m->p, m->child.size, err) :
+				     0;
+}
+
 static int merge_down(struct pair *m, struct pl_err *err)
 {
-	int rc = 0;
+	int rc = fit_parent(m, err);
 
-	if (m->child.size > m->parent.size)
-		rc = pl_layer_grow(m->p, m->child.size, err);
 	if (rc < 0)
 		return rc;
 	rc = drain_child(m);

@@ -78,8 +78,7 @@ static bool children_allow(const struct pair *m)
 
 bool pair_goes_down(const struct pair *m)
 {
-	return m->cost.down < m->cost.up && m->child.size >= m->parent.size &&
-	       children_allow(m);
+	return m->cost.down < m->cost.up && children_allow(m);
 }
 
 static int look(struct pair *m, const char *id, struct pl_layer **ret,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A hidden layer below two branches: see model_branch(). */
+/* Shapes that random operations hardly meet: see model_branch(), model_cut(). */
 #include "model.h"
 
 static bool write_much(struct model *m)
@@ -21,4 +21,17 @@ bool model_branch(struct model *m)
 	       write_much(m) && model_do(m, MODEL_OP_SNAPSHOT) &&
 	       model_switch(m, trunk) && write_much(m) &&
 	       model_delete_live(m, trunk);
+}
+
+bool model_cut(struct model *m)
+{
+	unsigned large = m->n_snap;
+	bool live = model_random(m, 2);
+
+	if (m->n_snap == m->max_snap || m->sectors < 1024)
+		return true;
+	if (!write_much(m) || !model_do(m, MODEL_OP_SNAPSHOT) ||
+	    !model_do(m, MODEL_OP_SHRINK) || !model_do(m, MODEL_OP_WRITE))
+		return false;
+	return live ? model_delete_live(m, large) : model_delete(m, large);
 }

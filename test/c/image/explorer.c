@@ -275,6 +275,13 @@ static void crash_here(void *arg)
 
 /* ---- running ---- */
 
+static bool step(struct model *m, unsigned i)
+{
+	if (i % BRANCH == 0)
+		return model_branch(m) && model_do(m, MODEL_OP_RECLAIM_HIDDEN);
+	return i % BRANCH == BRANCH / 2 ? model_cut(m) : model_step(m);
+}
+
 static bool run_image(struct explorer *ex, uint64_t seed)
 {
 	struct pl_dir *dir;
@@ -287,10 +294,7 @@ static bool run_image(struct explorer *ex, uint64_t seed)
 	pl_recorder_hook(ex->rec, crash_here, ex);
 	for (unsigned i = 0;
 	     fine && !ex->bad && i < OPS && ex->distinct < ex->want; i++)
-		fine = i % BRANCH ? model_step(&ex->m) :
-				    model_branch(&ex->m) &&
-					    model_do(&ex->m,
-						     MODEL_OP_RECLAIM_HIDDEN);
+		fine = step(&ex->m, i);
 	ex->reclaimed += ex->m.reclaimed;
 	pl_recorder_hook(ex->rec, NULL, NULL);
 	model_fini(&ex->m);

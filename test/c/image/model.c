@@ -460,16 +460,11 @@ static bool op_switch(struct model *m)
 	       model_switch(m, (unsigned)model_random(m, m->n_snap));
 }
 
-static bool op_delete(struct model *m)
+bool model_delete(struct model *m, unsigned i)
 {
 	struct pl_err err;
-	unsigned i;
-	int rc;
+	int rc = pl_chain_close(m->ch, &err);
 
-	if (!m->n_snap)
-		return true;
-	i = (unsigned)model_random(m, m->n_snap);
-	rc = pl_chain_close(m->ch, &err);
 	m->ch = NULL;
 	if (rc < 0)
 		return model_trouble(m, "close: %s", err.msg);
@@ -484,6 +479,12 @@ static bool op_delete(struct model *m)
 	pl_image_close(m->img);
 	m->img = NULL;
 	return check_closed(m) && open_image(m);
+}
+
+static bool op_delete(struct model *m)
+{
+	return !m->n_snap ||
+	       model_delete(m, (unsigned)model_random(m, m->n_snap));
 }
 
 static int never_pause(void *arg)

@@ -95,6 +95,7 @@ enum model_op {
 bool model_do(struct model *m, enum model_op op);
 /* To, and of, the snapshot m->snap[i]. */
 bool model_switch(struct model *m, unsigned i);
+bool model_delete(struct model *m, unsigned i);
 bool model_delete_live(struct model *m, unsigned i);
 /* Some snapshot holds what the disk does. */
 bool model_is_kept(const struct model *m);
@@ -103,6 +104,11 @@ bool model_is_kept(const struct model *m);
  * blocks that neither sees; nothing where there is no room for two snapshots.
  */
 bool model_branch(struct model *m);
+/*
+ * Deletes a snapshot of a disk that was shrunk since and hardly written to, so
+ * that its layer is cut and takes the rest; nothing where there is no room.
+ */
+bool model_cut(struct model *m);
 /* One random operation with its check; false = see m->what. */
 bool model_step(struct model *m);
 /* Compares the whole disk, and checks the image when it is closed. */
