@@ -9,6 +9,8 @@
  *	--busy PCT	    of the time that calls may take (default 50); a
  *			    fifth of it while others use the device
  *	--time MS	    stop in good order after that long
+ *	--ranges	    only what stdin names: lines "offset length" in bytes,
+ *			    up to an empty one
  *
  * A discard keeps writes waiting while the image works on it (the FUSE file's
  * inode lock), so what one call may take is what the others may have to wait.
@@ -56,6 +58,7 @@ struct trim {
 	uint64_t size, min_length, range;
 	bool inside; /* a range of this pass was in the file system */
 	bool whole_extents; /* xfs: a range is no bound */
+	bool named; /* ranges come from stdin */
 	struct load load;
 	uint64_t end_ns, told_ns; /* end: 0 = none */
 	uint64_t done, total; /* bytes of all passes */
@@ -74,9 +77,11 @@ static void adapt(struct trim *t, uint64_t took_ns)
 {
 	if (t->whole_extents)
 		return;
-	if (took_ns > LONG_CALL_NS && t->range > RANGE_MIN)
+	bool slow = t->load.slow.more > 0;
+
+	if ((took_ns > LONG_CALL_NS || slow) && t->range > RANGE_MIN)
 		t->range /= 2;
-	else if (took_ns < SHORT_CALL_NS && t->range < RANGE_MAX)
+	else if (took_ns < SHORT_CALL_NS && !slow && t->range < RANGE_MAX)
 		t->range *= 2;
 }
 
@@ -166,6 +171,24 @@ static int trim(struct trim *t)
 	return rc == 0 && !t->calls ? -EINVAL : rc;
 }
 
+/* What is free and still costs space somewhere, says whoever knows that. */
+static int trim_named(struct trim *t)
+{
+	char line[64];
+	uint64_t at, len, n;
+	int rc = 0;
+
+	while (rc == 0 && fgets(line, sizeof(line), stdin) &&
+	       sscanf(line, "%" SCNu64 " %" SCNu64, &at, &len) == 2) {
+		t->total += len;
+		for (; rc == 0 && len > 0; at += n, len -= n) {
+			n = len < t->range ? len : t->range;
+			rc = trim_range(t, at, n, 0);
+		}
+	}
+	return rc;
+}
+
 static int fail(int error, const char *path)
 {
 	const char *name = strerrorname_np(error);
@@ -190,7 +213,7 @@ static int run(struct trim *t, const char *path)
 	t->whole_extents = fs.f_type == XFS_MAGIC;
 	t->range = t->whole_extents ? XFS_RANGE : RANGE_START;
 	load_open(&t->load, st.st_dev, t->load.busy_percent);
-	rc = trim(t);
+	rc = t->named ? trim_named(t) : trim(t);
 	load_close(&t->load);
 	close(t->fd);
 	if (rc < 0)
@@ -206,7 +229,7 @@ static int run(struct trim *t, const char *path)
 static int usage(void)
 {
 	fputs("usage: ploop-trim [--min-length BYTES] [--busy PCT] [--time MS] "
-	      "MOUNTPOINT\n",
+	      "[--ranges] MOUNTPOINT\n",
 	      stderr);
 	return 2;
 }
@@ -228,6 +251,7 @@ int main(int argc, char **argv)
 		{ "min-length", required_argument, NULL, 'm' },
 		{ "busy", required_argument, NULL, 'b' },
 		{ "time", required_argument, NULL, 't' },
+		{ "ranges", no_argument, NULL, 'r' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct trim t = { .load = { .busy_percent = 50 } };
@@ -241,6 +265,8 @@ int main(int argc, char **argv)
 			t.load.busy_percent = (unsigned)n;
 		else if (c == 't' && number(optarg, 1, 1ull << 40, &n))
 			t.end_ns = now_ns() + n * 1000000u;
+		else if (c == 'r')
+			t.named = true;
 		else
 			return usage();
 	}

@@ -17,6 +17,8 @@ export interface Companion {
 
 export interface CompanionOptions {
   signal?: AbortSignal | undefined;
+  /** The beginning of its stdin, which stays open. */
+  input?: string | undefined;
 }
 
 const OUTPUT_LIMIT_BYTES = 1024 * 1024;
@@ -41,6 +43,7 @@ export async function startCompanion(program: string, args: readonly string[], o
   });
   // A companion that is gone must not end us by EPIPE: its end is reported by finish().
   child.stdin.on('error', () => undefined);
+  if (options.input !== undefined) child.stdin.write(options.input);
   const failure = async (): Promise<never> => {
     const result = await ended;
     if (stopper.reason === 'aborted') throw interrupted(result.escapedCommand);

@@ -4,11 +4,14 @@ import { PloopError } from '../errors.js';
 import { startCompanion } from '../exec/companion.js';
 import { run } from '../exec/run.js';
 import { nativeFile } from '../native/binding.js';
+import type { Extent } from './space/ext4-free.js';
 import { syncFileSystem } from './sync.js';
 
 export interface TrimOptions {
   /** Aborted: stops, then INTERRUPTED. What was trimmed by then is trimmed. */
   signal?: AbortSignal | undefined;
+  /** Only these, in order of place: [first byte, first byte after]. Default: all of the file system. */
+  ranges?: readonly Extent[] | undefined;
   /** Shorter free extents stay as they are. */
   minLengthBytes?: number | undefined;
   /**
@@ -37,10 +40,11 @@ type Line = { event: 'progress'; doneBytes: number; ofBytes: number } | ({ event
 
 /** Like fstrim(8), but in small ranges with pauses, long free extents first: csrc/tools/ploop-trim.c. */
 export async function trimFileSystem(mountPoint: string, options: TrimOptions = {}): Promise<Trimmed> {
-  const { signal, onProgress } = options;
+  const { signal, onProgress, ranges } = options;
+  const input = ranges === undefined ? undefined : `${ranges.map(([from, to]) => `${from} ${to - from}\n`).join('')}\n`;
   // ext4 does not trim what was freed in a transaction that is not committed yet.
   await syncFileSystem(mountPoint);
-  const trimmer = await startCompanion(nativeFile('ploop-trim'), [...trimArguments(options), mountPoint], { signal });
+  const trimmer = await startCompanion(nativeFile('ploop-trim'), [...trimArguments(options), mountPoint], { signal, input });
   for (;;) {
     const line = JSON.parse(await trimmer.nextLine().catch((error: unknown) => Promise.reject(trimFailure(error)))) as Line;
     if (line.event === 'progress') {
@@ -53,8 +57,8 @@ export async function trimFileSystem(mountPoint: string, options: TrimOptions = 
   }
 }
 
-function trimArguments({ minLengthBytes, busyPercent, timeBudgetMs }: TrimOptions): string[] {
-  const args: string[] = [];
+function trimArguments({ ranges, minLengthBytes, busyPercent, timeBudgetMs }: TrimOptions): string[] {
+  const args: string[] = ranges === undefined ? [] : ['--ranges'];
   if (minLengthBytes !== undefined) args.push('--min-length', String(minLengthBytes));
   if (busyPercent !== undefined) args.push('--busy', String(busyPercent));
   if (timeBudgetMs !== undefined) args.push('--time', String(Math.max(1, Math.round(timeBudgetMs))));

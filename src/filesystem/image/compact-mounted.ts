@@ -2,6 +2,7 @@
 // The steps of a compaction that work through the mounted file system: trim and pack.
 import { PloopError } from '../../errors.js';
 import { packFileSystem } from '../pack.js';
+import { reclaimable } from '../space/reclaimable.js';
 import { syncFileSystem } from '../sync.js';
 import { trimFileSystem, trimJournal } from '../trim.js';
 import type { FileSystemType } from '../type.js';
@@ -50,16 +51,29 @@ export async function packStep(work: Work, mountPoint: string, type: FileSystemT
   }
 }
 
-/**
- * What others wrote and deleted while the packer worked lies in units that were empty, and each move went through the journal:
- * on a busy disk that is more than what packing left. Answers the pauses made.
- */
+/** Each move went through the journal; and see below. Answers the pauses made. */
 async function trimAgain(work: Work, mountPoint: string): Promise<number> {
-  const { signal, busyPercent } = work.options;
-  const timeBudgetMs = timeLeft(work);
-  if (work.options.trim === false || timeBudgetMs === 0) return 0;
-  const { gentlePauses } = await trimFileSystem(mountPoint, { signal, busyPercent, timeBudgetMs });
+  const { signal, trim } = work.options;
+  if (trim === false || timeLeft(work) === 0) return 0;
+  const pauses = await trimFreed(work, mountPoint);
   await trimJournal(mountPoint, { signal });
+  return pauses;
+}
+
+/**
+ * What others wrote and deleted while compaction went on costs the host space, though it is free and was so when it was trimmed: on
+ * a busy disk that is more than what packing leaves. Only that is named now, which takes a moment. Answers the pauses made.
+ */
+export async function trimFreed(work: Work, mountPoint: string): Promise<number> {
+  const { dir, attachment, descriptor, options } = work;
+  const timeBudgetMs = timeLeft(work);
+  // Without an attachment it is mounted out of sight: there are no others.
+  if (attachment === null || timeBudgetMs === 0) return 0;
+  const { signal, busyPercent } = options;
+  await syncFileSystem(mountPoint);
+  const ranges = await reclaimable(dir, attachment, { discard: descriptor.discard, signal });
+  if (ranges.length === 0) return 0;
+  const { gentlePauses } = await trimFileSystem(mountPoint, { ranges, signal, busyPercent, timeBudgetMs });
   return gentlePauses;
 }
 

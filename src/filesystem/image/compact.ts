@@ -16,7 +16,7 @@ import { syncFileSystem } from '../sync.js';
 import { isFileSystemType, type FileSystemType } from '../type.js';
 import { readSuperblock } from '../usage.js';
 import { measured, type CompactStep, type StepFigures } from './compact-step.js';
-import { packStep, trimStep } from './compact-mounted.js';
+import { packStep, trimFreed, trimStep } from './compact-mounted.js';
 import { type CollectNote, collectTemporary } from './collect.js';
 import { clearAbandoned, withAttached, withMountedDevice } from './temporary.js';
 
@@ -112,9 +112,8 @@ async function mountedSteps(work: Work): Promise<CompactStep[]> {
   const none = (why: string): CompactStep[] => [skipped('trim', why), skipped('pack', why)];
   if (options.trim === false && options.pack !== true) return none('not asked for');
   if (attachment !== null) {
-    const mount = (await readMounts()).find((entry) => entry.devno === attachment.devno && !entry.options.split(',').includes('ro'));
-    if (mount === undefined || !isFileSystemType(mount.type)) return none('no file system is mounted from the device');
-    return bothSteps(work, mount.mountPoint, mount.type);
+    const mount = await writableMount(attachment);
+    return mount === null ? none('no file system is mounted from the device') : bothSteps(work, mount.mountPoint, mount.type);
   }
   const { runDir, signal } = options;
   return withAttached(
@@ -126,6 +125,11 @@ async function mountedSteps(work: Work): Promise<CompactStep[]> {
     },
     { runDir, signal },
   );
+}
+
+async function writableMount({ devno }: Attachment): Promise<{ mountPoint: string; type: FileSystemType } | null> {
+  const mount = (await readMounts()).find((entry) => entry.devno === devno && !entry.options.split(',').includes('ro'));
+  return mount !== undefined && isFileSystemType(mount.type) ? { mountPoint: mount.mountPoint, type: mount.type } : null;
 }
 
 async function bothSteps(work: Work, mountPoint: string, type: FileSystemType): Promise<CompactStep[]> {
@@ -175,8 +179,17 @@ async function relocate(work: Work): Promise<CompactStep> {
   options.onStep?.('relocate');
   return measured(dir, 'relocate', async () => {
     const { clustersFreed, clustersMoved } = await relocateClusters(work);
+    await trimFreedLast(work);
     return { clustersFreed, clustersMoved };
   });
+}
+
+async function trimFreedLast(work: Work): Promise<void> {
+  const { attachment, options } = work;
+  if (attachment === null || options.trim === false) return;
+  const mount = await writableMount(attachment);
+  // xfs gives back a whole free extent wherever a range touches it: that is as much as all of it again.
+  if (mount?.type === 'ext4') await trimFreed(work, mount.mountPoint);
 }
 
 async function relocateClusters({ dir, attachment, options }: Work): Promise<NativeCompactResult> {
