@@ -2,19 +2,21 @@
 /*
  * How much longer background work rests, by what it does to others: their
  * flushes while it worked (and just after, when they pay for what it left in
- * the host's journal) against those while it rested. A slow one doubles the
- * pauses at once, quick ones bring them back step by step.
+ * the host's journal) against those while it rested. Some of them are looked at
+ * together, because on a busy machine each is a matter of luck. When they are
+ * slow the pauses double at once; quick ones bring them back step by step.
  */
 #ifndef PLOOP_BASE_GENTLE_H
 #define PLOOP_BASE_GENTLE_H
 
 #include <stdint.h>
 
-#define PL_GENTLE_MAX 8u /* times the pause */
-#define PL_GENTLE_WEIGHT 16u /* flushes that the mean at rest looks back */
+#define PL_GENTLE_MAX 4u /* times the pause */
+#define PL_GENTLE_FLUSHES 16u /* that are looked at together */
 
 struct pl_gentle {
 	uint64_t calm_ns; /* a flush while the work rested, mean; 0 = not known */
+	uint64_t flushes, ns; /* beside the work, not judged yet */
 	unsigned more; /* above one: pauses are 1 + more times as long */
 };
 
@@ -22,25 +24,31 @@ struct pl_gentle {
 static inline void pl_gentle_rested(struct pl_gentle *g, uint64_t flushes,
 				    uint64_t ns)
 {
-	uint64_t n = flushes < PL_GENTLE_WEIGHT ? flushes : PL_GENTLE_WEIGHT;
+	uint64_t all = 2 * PL_GENTLE_FLUSHES;
+	uint64_t n = flushes < all ? flushes : all;
 
 	if (!n)
 		return;
 	if (!g->calm_ns)
 		g->calm_ns = ns / flushes;
-	g->calm_ns = (g->calm_ns * (PL_GENTLE_WEIGHT - n) + ns / flushes * n) /
-		     PL_GENTLE_WEIGHT;
+	g->calm_ns = (g->calm_ns * (all - n) + ns / flushes * n) / all;
 }
 
 /* The same while it worked: half as long again is too slow. */
 static inline void pl_gentle_worked(struct pl_gentle *g, uint64_t flushes,
 				    uint64_t ns)
 {
-	if (!flushes || !g->calm_ns)
+	uint64_t mean_ns;
+
+	g->flushes += flushes;
+	g->ns += ns;
+	if (g->flushes < PL_GENTLE_FLUSHES || !g->calm_ns)
 		return;
-	if (ns / flushes > g->calm_ns + g->calm_ns / 2)
+	mean_ns = g->ns / g->flushes;
+	g->flushes = g->ns = 0;
+	if (mean_ns > g->calm_ns + g->calm_ns / 2)
 		g->more = 2 * g->more + 1;
-	else if (g->more && ns / flushes <= g->calm_ns + g->calm_ns / 4)
+	else if (g->more && mean_ns <= g->calm_ns + g->calm_ns / 4)
 		g->more--;
 	if (g->more > PL_GENTLE_MAX - 1)
 		g->more = PL_GENTLE_MAX - 1;

@@ -2,8 +2,9 @@
 /*
  * Background work on a mounted file system gives way to those who use it: after
  * each piece of work a pause in proportion to what it took, and a much longer
- * one while others have the device do something. What the device did is in
- * /sys/dev/block/MAJOR:MINOR/stat.
+ * one while others have the device do something, longer still when the device's
+ * flushes take longer beside the work than in its pauses (base/gentle.h). What
+ * the device did is in /sys/dev/block/MAJOR:MINOR/stat.
  */
 #ifndef PLOOP_TOOLS_LOAD_H
 #define PLOOP_TOOLS_LOAD_H
@@ -17,17 +18,26 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/gentle.h"
+
 /* Of the share that the work may take, one part is left while others work. */
 #define LOAD_GENTLE 5u
 #define LOAD_PAUSE_MAX_NS 1000000000u
 #define LOAD_WATCH_NS 2000000u
 
+/* What the device was asked for. */
+struct load_demand {
+	uint64_t requests; /* reads, writes and flushes; not discards */
+	uint64_t flushes, flush_ns;
+};
+
 struct load {
 	int fd; /* of the stat file; -1: nobody can tell */
 	unsigned busy_percent; /* of the time, 1 to 100 */
-	uint64_t requests; /* when the last pause began */
-	uint64_t since_ns; /* of load_rest(): when the last one ended */
+	struct load_demand before; /* when the last pause ended */
+	uint64_t since_ns; /* of load_rest(): when that was */
 	uint64_t gentle; /* pauses made longer */
+	struct pl_gentle slow;
 };
 
 static inline uint64_t load_now_ns(void)
@@ -38,8 +48,7 @@ static inline uint64_t load_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Reads, writes and flushes that the device was asked for; not discards. */
-static inline uint64_t load_requests(const struct load *l)
+static inline struct load_demand load_demand(const struct load *l)
 {
 	uint64_t field[17] = { 0 };
 	char text[512];
@@ -50,7 +59,10 @@ static inline uint64_t load_requests(const struct load *l)
 	for (unsigned i = 0; i < 17; i++, at += used)
 		if (sscanf(text + at, "%" SCNu64 "%n", &field[i], &used) != 1)
 			break;
-	return field[0] + field[4] + field[15];
+	return (struct load_demand){ .requests =
+					     field[0] + field[4] + field[15],
+				     .flushes = field[15],
+				     .flush_ns = field[16] * 1000000u };
 }
 
 static inline void load_open(struct load *l, dev_t dev, unsigned busy_percent)
@@ -62,7 +74,8 @@ static inline void load_open(struct load *l, dev_t dev, unsigned busy_percent)
 	l->fd = open(path, O_RDONLY | O_CLOEXEC);
 	l->busy_percent = busy_percent;
 	l->gentle = 0;
-	l->requests = load_requests(l);
+	l->slow = (struct pl_gentle){ 0 };
+	l->before = load_demand(l);
 	l->since_ns = load_now_ns();
 }
 
@@ -91,15 +104,42 @@ static inline uint64_t load_pause_ns(const struct load *l, uint64_t took_ns,
 	return took_ns * (100 - percent) / percent;
 }
 
+/*
+ * The first half of a pause still shows what the work did to others (their
+ * flushes pay for what it left in journals), the second what they have without
+ * it.
+ */
+static inline void load_rest_gently(struct load *l, uint64_t took_ns)
+{
+	uint64_t pause_ns =
+		pl_gentle_pause(&l->slow, load_pause_ns(l, took_ns, true));
+	struct load_demand worked, rested;
+
+	if (pause_ns > LOAD_PAUSE_MAX_NS)
+		pause_ns = LOAD_PAUSE_MAX_NS;
+	l->gentle++;
+	load_sleep(pause_ns / 2);
+	worked = load_demand(l);
+	load_sleep(pause_ns / 2);
+	rested = load_demand(l);
+	pl_gentle_worked(&l->slow, worked.flushes - l->before.flushes,
+			 worked.flush_ns - l->before.flush_ns);
+	pl_gentle_rested(&l->slow, rested.flushes - worked.flushes,
+			 rested.flush_ns - worked.flush_ns);
+	l->before = rested;
+}
+
 /* After work that makes discards only: what else there was is of others. */
 static inline void load_pause(struct load *l, uint64_t took_ns)
 {
-	uint64_t now = load_requests(l);
-	bool others = now != l->requests;
+	struct load_demand now = load_demand(l);
 
-	l->gentle += others;
-	l->requests = now;
-	load_sleep(load_pause_ns(l, took_ns, others));
+	if (now.requests != l->before.requests) {
+		load_rest_gently(l, took_ns);
+		return;
+	}
+	load_sleep(load_pause_ns(l, took_ns, false));
+	l->before = now;
 }
 
 /*
@@ -109,15 +149,16 @@ static inline void load_pause(struct load *l, uint64_t took_ns)
 static inline void load_rest(struct load *l)
 {
 	uint64_t took_ns = load_now_ns() - l->since_ns;
-	uint64_t requests = load_requests(l);
+	uint64_t requests;
 
 	if (took_ns < LOAD_WATCH_NS)
 		return;
+	requests = load_demand(l).requests;
 	load_sleep(LOAD_WATCH_NS);
-	if (load_requests(l) != requests) {
-		l->gentle++;
-		load_sleep(load_pause_ns(l, took_ns, true));
-	}
+	if (load_demand(l).requests != requests)
+		load_rest_gently(l, took_ns);
+	else
+		l->before = load_demand(l);
 	l->since_ns = load_now_ns();
 }
 

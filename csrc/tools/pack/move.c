@@ -32,8 +32,11 @@ struct move_extent {
 };
 #define EXT4_IOC_MOVE_EXT _IOWR('f', 15, struct move_extent)
 
-/* The longest a file stays locked by one exchange. */
-#define MAX_MOVE_BYTES (1u << 20)
+/*
+ * What one exchange moves: the file stays locked for so long, and the next
+ * commit of anybody's writes it out first.
+ */
+#define MAX_MOVE_BYTES (256u << 10)
 #define MAX_FOLIO_BYTES (2 << 20)
 #define SEC_NS 1000000000u
 

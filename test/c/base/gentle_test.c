@@ -5,12 +5,19 @@
 
 #define MS 1000000ull
 
+static void flushes_take(struct pl_gentle *g, uint64_t each_ms)
+{
+	pl_gentle_worked(g, PL_GENTLE_FLUSHES,
+			 PL_GENTLE_FLUSHES * each_ms * MS);
+}
+
 pl_test("rests as long as ever while nothing is known, or nobody flushes")
 {
 	struct pl_gentle g = { 0 };
 
-	pl_gentle_worked(&g, 5, 500 * MS);
+	flushes_take(&g, 100);
 	is_int(pl_gentle_pause(&g, 10), 10);
+	g = (struct pl_gentle){ 0 };
 	pl_gentle_rested(&g, 0, 0);
 	pl_gentle_rested(&g, 10, 20 * MS);
 	is_int(g.calm_ns, 2 * MS);
@@ -20,30 +27,36 @@ pl_test("rests as long as ever while nothing is known, or nobody flushes")
 
 pl_test("rests twice as long, and again, when flushes take longer beside it")
 {
-	struct pl_gentle g = { 0 };
+	struct pl_gentle g = { .calm_ns = 2 * MS };
 
-	pl_gentle_rested(&g, 10, 20 * MS);
-	pl_gentle_worked(&g, 1, 2 * MS);
+	flushes_take(&g, 2);
 	is_int(pl_gentle_pause(&g, 10), 10);
-	pl_gentle_worked(&g, 1, 4 * MS);
+	flushes_take(&g, 4);
 	is_int(pl_gentle_pause(&g, 10), 20);
-	pl_gentle_worked(&g, 3, 12 * MS);
-	is_int(pl_gentle_pause(&g, 10), 40);
 	for (unsigned i = 0; i < 9; i++)
-		pl_gentle_worked(&g, 1, 90 * MS);
+		flushes_take(&g, 90);
 	is_int(pl_gentle_pause(&g, 10), 10 * PL_GENTLE_MAX);
+}
+
+pl_test("does not judge by a few slow flushes among quick ones")
+{
+	struct pl_gentle g = { .calm_ns = 4 * MS };
+
+	for (unsigned i = 0; i < 40; i++)
+		pl_gentle_worked(&g, 1, i % 8 ? 4 * MS : 12 * MS);
+	is_int(pl_gentle_pause(&g, 10), 10);
 }
 
 pl_test("comes back when they take what they take at rest")
 {
-	struct pl_gentle g = { .calm_ns = 2 * MS, .more = 2 };
+	struct pl_gentle g = { .calm_ns = 10 * MS, .more = 2 };
 
-	pl_gentle_worked(&g, 1, 2 * MS);
+	flushes_take(&g, 10);
 	is_int(pl_gentle_pause(&g, 10), 20);
-	pl_gentle_worked(&g, 1, 2800000); /* neither slow nor quick */
+	flushes_take(&g, 14); /* neither slow nor quick */
 	is_int(pl_gentle_pause(&g, 10), 20);
-	pl_gentle_worked(&g, 2, 4 * MS);
-	pl_gentle_worked(&g, 2, 4 * MS);
+	flushes_take(&g, 11);
+	flushes_take(&g, 11);
 	is_int(pl_gentle_pause(&g, 10), 10);
 }
 
@@ -54,7 +67,7 @@ pl_test("follows a machine that gets slower as a whole")
 	for (unsigned i = 0; i < 40; i++)
 		pl_gentle_rested(&g, 4, 40 * MS);
 	ok(g.calm_ns > 9 * MS && g.calm_ns <= 10 * MS);
-	pl_gentle_worked(&g, 4, 40 * MS);
+	flushes_take(&g, 10);
 	is_int(pl_gentle_pause(&g, 10), 10);
 }
 
