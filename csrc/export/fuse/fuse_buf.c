@@ -38,6 +38,7 @@
 #define SPAN (PAGE + PL_FUSE_DATA_MAX) /* the largest request */
 #define POPULATE_STEP (256u << 10)
 #define IDLE_KEEP (64u << 10) /* most first requests find their pages */
+#define LAP (256u << 10) /* of small requests, before another chunk's turn */
 #define LONG (128u << 10) /* a request, from this on */
 #define BULK (4u << 20) /* so much in long ones: they get huge pages */
 
@@ -144,6 +145,28 @@ static bool bulk(const struct pl_fuse_pool *pool)
 	return pool->long_bytes >= BULK;
 }
 
+/*
+ * The chunk whose turn it is when this one has taken a lap of small requests:
+ * two that take turns need the pages of their laps alone, as each is empty when
+ * its turn comes. Itself when others are not.
+ */
+static unsigned next_turn(const struct pl_fuse_pool *pool)
+{
+	unsigned begun = 0, fresh = pool->current;
+	const struct chunk *c;
+
+	for (unsigned i = 0; i < pool->n_chunks; i++) {
+		c = &pool->chunk[i];
+		if (c->populated && !c->users && !c->huge)
+			return i;
+		if (c->populated)
+			begun++;
+		else
+			fresh = i;
+	}
+	return begun > 1 ? pool->current : fresh;
+}
+
 /* The chunk to fill: the current one, else the best that has room. */
 static int pick(const struct pl_fuse_pool *pool)
 {
@@ -152,7 +175,8 @@ static int pick(const struct pl_fuse_pool *pool)
 	int best = -1;
 
 	if (has_room(c) && c->huge == bulk(pool))
-		return (int)pool->current;
+		return c->huge || c->pos < LAP ? (int)pool->current :
+						 (int)next_turn(pool);
 	for (unsigned i = 0; i < pool->n_chunks; i++) {
 		c = &pool->chunk[i];
 		if (!has_room(c))

@@ -67,6 +67,22 @@ pl_test("kept places do not overlap")
 	pl_fuse_pool_free(pool);
 }
 
+pl_test("small requests, however many in a row, go round in a few pages")
+{
+	struct pl_fuse_pool *pool = new_pool(64 * MIB);
+	unsigned chunk[32];
+
+	for (unsigned i = 0; i < 20000; i++) {
+		if (i >= 32)
+			pl_fuse_pool_release(pool, chunk[i % 32]);
+		require(pl_fuse_pool_next(pool));
+		chunk[i % 32] = pl_fuse_pool_keep(pool, 4096);
+	}
+	ok(pl_fuse_pool_resident(pool) < 4 * MIB);
+	printf("# %zu KiB\n", pl_fuse_pool_resident(pool) / 1024);
+	pl_fuse_pool_free(pool);
+}
+
 pl_test("never takes more than its bound, and goes on after a release")
 {
 	struct pl_fuse_pool *pool = new_pool(8 * MIB);
