@@ -3,15 +3,17 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
-import { copyFile, link, mkdir, open, readFile, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, link, mkdir, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { run } from '../../src/exec/run.js';
 import { newImage } from '../../src/filesystem/image/create.js';
 import { mountImage } from '../../src/filesystem/image/mount.js';
+import { unmountImage } from '../../src/filesystem/image/unmount.js';
 import { packFileSystem } from '../../src/filesystem/pack.js';
+import { native } from '../../src/native/index.js';
 import { lacks } from '../helpers/require.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
 import { ageFileSystem, fingerprints } from './aging.js';
@@ -23,16 +25,30 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4'))('packing files in use', (
   let mountPoint: string;
   let device: string;
   let files: string[];
+  let image: string;
+  let count = 0;
 
-  beforeEach(async () => {
+  // One that is old, and a copy of it for each test.
+  beforeAll(async () => {
     scratch = await makeScratch();
     mountPoint = scratch.path('mnt');
     await mkdir(mountPoint);
-    await newImage(scratch.path('image'), { sizeBytes: 192 * MIB });
-    ({ device } = await mountImage(scratch.path('image'), { mountPoint }));
+    await newImage(scratch.path('aged'), { sizeBytes: 192 * MIB });
+    await mountImage(scratch.path('aged'), { mountPoint });
     files = await ageFileSystem(mountPoint, { seed: 3, generations: 2, fullPercent: 75, finalPercent: 40 });
+    await unmountImage(mountPoint);
   });
-  afterEach(() => scratch.clean());
+  afterAll(() => scratch.clean());
+  beforeEach(async () => {
+    image = scratch.path(`image${count++}`);
+    await run('cp', ['-r', '--sparse=always', scratch.path('aged'), image]);
+    ({ device } = await mountImage(image, { mountPoint }));
+  });
+  afterEach(async () => {
+    await unmountImage(mountPoint);
+    expect(await native.check(image)).toMatchObject({ findings: [] });
+    await rm(image, { recursive: true });
+  });
 
   it('lets programs start all the while', async () => {
     // In small free places all over the disk, so that they are moved.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Control-C in the middle of `ploop create`: nothing is left of it; of `ploop snapshot-delete`: it can go on.
 import { existsSync } from 'node:fs';
-import { mkdir, open, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../src/attach/attachments.js';
 import { readMounts } from '../../src/attach/mounts.js';
@@ -15,11 +17,15 @@ import { lacks } from '../helpers/require.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
 
 let scratch: Scratch;
+let source: string;
 
+beforeAll(async () => {
+  source = await mkdtemp(join(tmpdir(), 'ploop-test-source-'));
+  for (let i = 0; i < 40; i++) await writeFile(join(source, `file${i}`), randomBytes(2 ** 22));
+});
+afterAll(() => rm(source, { recursive: true }));
 beforeEach(async () => {
   scratch = await makeScratch();
-  await mkdir(scratch.path('source'));
-  for (let i = 0; i < 40; i++) await writeFile(scratch.path(`source/file${i}`), randomBytes(2 ** 22));
 });
 afterEach(() => scratch.clean());
 
@@ -31,7 +37,7 @@ async function left(): Promise<object> {
 describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('an interrupted create', () => {
   it.each([20, 150, 300, 500, 800, 1200])('leaves nothing (Control-C after %i ms)', async (delayMs) => {
     const dir = scratch.path('image');
-    const { signalGroup, ended } = startCommand('ploop', ['create', dir, '--size', '1G', '--from', scratch.path('source'), '--json']);
+    const { signalGroup, ended } = startCommand('ploop', ['create', dir, '--size', '1G', '--from', source, '--json']);
     await sleep(delayMs);
     signalGroup('SIGINT');
     const outcome = await ended;
@@ -45,7 +51,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('an interrupted create', 
   it('leaves a directory that was there before, empty', async () => {
     const dir = scratch.path('there');
     await mkdir(dir);
-    const { child, ended } = startCommand('ploop', ['create', dir, '--size', '1G', '--from', scratch.path('source')]);
+    const { child, ended } = startCommand('ploop', ['create', dir, '--size', '1G', '--from', source]);
     await expect.poll(() => existsSync(`${dir}/image.json`), { interval: 5 }).toBe(true);
     child.kill('SIGTERM');
     expect((await ended).status).toBe(130);
@@ -57,7 +63,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('an interrupted create', 
 describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('a create that was killed', () => {
   it.each([150, 400, 700, 1100])('does not stand in the way of the next one (SIGKILL after %i ms)', async (delayMs) => {
     const dir = scratch.path('image');
-    const words = ['create', dir, '--size', '1G', '--from', scratch.path('source'), '--json'];
+    const words = ['create', dir, '--size', '1G', '--from', source, '--json'];
     const { signalGroup, ended } = startCommand('ploop', words);
     await sleep(delayMs);
     signalGroup('SIGKILL');
@@ -71,7 +77,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('a create that was killed
 
   it('is not taken for dead while it is at work', async () => {
     const dir = scratch.path('image');
-    const { child, ended } = startCommand('ploop', ['create', dir, '--size', '1G', '--from', scratch.path('source')]);
+    const { child, ended } = startCommand('ploop', ['create', dir, '--size', '1G', '--from', source]);
     await expect.poll(() => existsSync(`${dir}/creating`), { interval: 5 }).toBe(true);
     // The command, not what serves its image: it stays at work as long as the other needs.
     child.kill('SIGSTOP');
@@ -91,7 +97,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an interrupted snapshot-delete',
     await ploop('create', dir, '--size', '1G', '--fs', 'none');
     const { device } = (await ploop('attach', dir, '--json')).json<{ device: string }>();
     const disk = await open(device, 'r+');
-    const content = randomBytes(16 * 2 ** 20);
+    const content = randomBytes(8 * 2 ** 20);
     for (let at = 0; at < 16; at++) await disk.write(content, 0, content.length, at * content.length);
     await disk.sync();
     await ploop('snapshot', dir, '--name', 'one');
