@@ -128,8 +128,8 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('ploop copy', () => {
   });
 
   it('goes on after an interruption when it is given again', async () => {
-    await ploop('create', src, '--size', '128M', '--fs', 'none');
-    await fill(80);
+    await ploop('create', src, '--size', '64M', '--fs', 'none');
+    await fill(40);
     const started = startCommand('ploop', ['copy', src, dst, '--level', '19', '--json']);
     while (!(await readdir(scratch.directory)).includes('.dst.receiving')) await new Promise((resolve) => setTimeout(resolve, 20));
     started.signalGroup('SIGINT');

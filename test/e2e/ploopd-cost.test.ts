@@ -13,6 +13,8 @@ import { attach, type Attached, createImage, hostBytes } from './device.js';
 
 const MIB = 2 ** 20;
 const REQUESTS = 2000;
+/** Where they go. */
+const PLACE = '64M';
 
 async function fio(device: string, ...args: string[]): Promise<void> {
   await run('fio', ['--name=cost', `--filename=${device}`, '--ioengine=libaio', '--direct=1', ...args]);
@@ -40,13 +42,13 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'fio', 'strace'))('a request', () 
   beforeEach(async () => {
     scratch = await makeScratch();
     image = await attach(scratch, await createImage(scratch, 'image', 256 * MIB), { sectorSizeBytes: 4096 });
-    await fio(image.device, '--rw=write', '--bs=1M', '--iodepth=4');
   });
   afterEach(() => scratch.clean());
 
   const callsOf = async (...args: string[]): Promise<{ perRequest: number; turns: number; names: string[] }> => {
+    await fio(image.device, '--rw=write', '--bs=1M', '--iodepth=4', `--size=${PLACE}`);
     const calls = await countCalls(image.worker, scratch.path('strace'), () =>
-      fio(image.device, '--bs=4k', `--io_size=${REQUESTS * 4096}`, ...args),
+      fio(image.device, '--bs=4k', `--size=${PLACE}`, `--io_size=${REQUESTS * 4096}`, ...args),
     );
     const sum = [...calls.values()].reduce((total, count) => total + count, 0);
     return { perRequest: sum / REQUESTS, turns: (calls.get('io_uring_enter') ?? 0) / REQUESTS, names: [...calls.keys()].toSorted() };
@@ -66,6 +68,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'fio', 'strace'))('a request', () 
   });
 
   it('takes the space of its data when it is the first over a base, and hardly more', async () => {
+    await fio(image.device, '--rw=write', '--bs=1M', '--iodepth=4');
     await takeSnapshot(image.dir, { runDir: scratch.runDir });
     const before = await hostBytes(image.dir);
     await fio(image.device, '--rw=randwrite', '--bs=4k', '--iodepth=16', '--io_size=32M', '--end_fsync=1');
