@@ -75,6 +75,8 @@ function trimFailure(error: unknown): unknown {
  * (16 MiB in most images). false where the kernel (before 5.14) or the file system cannot do it.
  */
 export async function trimJournal(mountPoint: string, options: TrimOptions = {}): Promise<boolean> {
+  // What the journal holds gets to its place now; who writes would have to wait for that in the call.
+  await syncFileSystem(mountPoint);
   const { exitCode, stderr } = await run(nativeFile('ploop-fsctl'), ['trim-journal', mountPoint], {
     accept: [0, 1],
     signal: options.signal,
