@@ -52,6 +52,7 @@ export { collectTemporary, type CollectOptions } from './filesystem/image/collec
 export { compactImage, type CompactedImage, type CompactImageOptions } from './filesystem/image/compact.js';
 export { newImage, type NewImageOptions } from './filesystem/image/create.js';
 export { type MountedImage, mountImage, type MountImageOptions } from './filesystem/image/mount.js';
+export { type LimitedImage, limitImage, type LimitImageOptions } from './filesystem/image/limit.js';
 export { type ResizedImage, resizeImage, type ResizeImageOptions } from './filesystem/image/resize.js';
 export { type ConsistentSnapshot, consistentSnapshot } from './filesystem/image/snapshot.js';
 export { type UnmountedImage, unmountImage, type UnmountImageOptions } from './filesystem/image/unmount.js';

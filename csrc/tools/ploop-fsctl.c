@@ -13,6 +13,10 @@
  *   ploop-fsctl free MOUNTPOINT
  *	ext4, xfs: one line "offset length", in bytes, for each extent of the
  *	disk that the file system has not given to anything.
+ *   ploop-fsctl note MOUNTPOINT [TEXT]
+ *	Keeps TEXT (empty: nothing) with the file system, durably, where only
+ *	the host's administrator reaches it: an attribute trusted.ploop.limit
+ *	of the root directory. Without TEXT prints what is kept.
  *
  * Exit status: 0 done; 1 failed, with one line "errno-name: text" on stderr;
  * 2 used wrongly; 3 the freeze expired.
@@ -31,6 +35,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /* Of fs/ext4/ext4.h; no header of the system carries them yet. */
@@ -166,11 +171,41 @@ static int list_free(const char *path)
 	return rc;
 }
 
+#define NOTE "trusted.ploop.limit"
+
+static int show_note(int fd, const char *path)
+{
+	char text[256];
+	ssize_t n = fgetxattr(fd, NOTE, text, sizeof(text));
+
+	if (n < 0 && errno != ENODATA && errno != EOPNOTSUPP)
+		return fail("cannot read what is kept of", path);
+	if (n > 0)
+		printf("%.*s\n", (int)n, text);
+	return 0;
+}
+
+static int note(const char *path, const char *text)
+{
+	int fd = open_mount_point(path), rc;
+
+	if (fd < 0)
+		return fail("cannot open", path);
+	if (!text)
+		return show_note(fd, path);
+	rc = *text ? fsetxattr(fd, NOTE, text, strlen(text), 0) :
+		     fremovexattr(fd, NOTE);
+	if ((rc < 0 && (*text || errno != ENODATA)) || fsync(fd) < 0)
+		return fail("cannot keep a note with", path);
+	return 0;
+}
+
 static int usage(void)
 {
 	fputs("usage: ploop-fsctl freeze MOUNTPOINT MAX_MS\n"
 	      "       ploop-fsctl trim-journal MOUNTPOINT\n"
-	      "       ploop-fsctl free MOUNTPOINT\n",
+	      "       ploop-fsctl free MOUNTPOINT\n"
+	      "       ploop-fsctl note MOUNTPOINT [TEXT]\n",
 	      stderr);
 	return 2;
 }
@@ -186,5 +221,7 @@ int main(int argc, char **argv)
 		return trim_journal(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "free") == 0)
 		return list_free(argv[2]);
+	if ((argc == 3 || argc == 4) && strcmp(argv[1], "note") == 0)
+		return note(argv[2], argv[3]);
 	return usage();
 }

@@ -55,8 +55,9 @@ function render({ image, layers, fileSystem, space }: ImageSpace, reclaimableByt
 function fileSystemText(image: ImageDescription, fileSystem: ImageFileSystem | null): string {
   if (fileSystem === null) return image.fs === 'none' ? 'none that ploop made or knows' : `${image.fs} (cannot be read now)`;
   const { usedBytes, freeBytes, totalBytes, source } = fileSystem.usage;
+  const limited = fileSystem.limitBytes === null ? '' : `, limited to ${formatSize(fileSystem.limitBytes)} of the disk`;
   const when = source === 'mounted' ? '' : ' (as of the last unmount)';
-  return `${fileSystem.type}: ${formatSize(usedBytes)} used, ${formatSize(freeBytes)} free of ${formatSize(totalBytes)}${when}`;
+  return `${fileSystem.type}: ${formatSize(usedBytes)} used, ${formatSize(freeBytes)} free of ${formatSize(totalBytes)}${limited}${when}`;
 }
 
 /** Metadata of image and file system; not worth an effort. */

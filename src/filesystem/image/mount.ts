@@ -11,6 +11,7 @@ import type { ViaChoice } from '../../attach/via.js';
 import { PloopError } from '../../errors.js';
 import { readDescriptor } from '../../image/descriptor.js';
 import { findSnapshot } from '../../image/snapshots.js';
+import { type LimitedDisk, restoreLimit } from '../limit.js';
 import { checkMountPoint, mountFileSystem } from '../mount.js';
 import type { FileSystemType } from '../type.js';
 import { readSuperblock } from '../usage.js';
@@ -74,11 +75,17 @@ async function mountAttached(
   const place = options.mountPoint ?? (await makeMountPoint(attachment, options));
   try {
     const mounted = await mountFileSystem(device, place, { type, readOnly, signal: options.signal });
+    if (type === 'ext4' && !readOnly) await limit(dir, { mountPoint: mounted.mountPoint, sizeBytes: attached.sizeBytes }, options);
     return { attachment, device, type, readOnly, snapshot: options.snapshot, ...mounted };
   } catch (error) {
     await removeMountPoint(place, options);
     throw error;
   }
+}
+
+/** Whoever mounts it is to get in, also where the kernel does not let it be limited. */
+async function limit(dir: string, disk: LimitedDisk, { onNote }: CollectNote): Promise<void> {
+  await restoreLimit(disk).catch((error: unknown) => onNote?.(`${dir}: its limit does not count: ${(error as Error).message}`));
 }
 
 /** Mounting over the image's own files would hide them from everybody. */

@@ -15,6 +15,7 @@ import { readDescriptor } from '../../image/descriptor.js';
 import { native } from '../../native/index.js';
 import { formatSize, MAX_SIZE_BYTES } from '../../units.js';
 import { checkOnlineGrowth, growFileSystem } from '../grow.js';
+import { limitFileSystem } from '../limit.js';
 import type { ShrinkStep } from '../shrink.js';
 import { isFileSystemType, type FileSystemType } from '../type.js';
 import { readSuperblock } from '../usage.js';
@@ -112,6 +113,8 @@ async function resizeAttached(attachment: Attachment, sizeBytes: number, options
   await control(attachment, 'resize', { size: sizeBytes }, { signal: options.signal });
   if (device !== null) await growDevice(attachment, sizeBytes, options);
   if (type === null || mount === undefined || device === null) return { grown: null, mountPoint: null };
+  // What it was limited to is not what is wanted now; with another size it is void, and here the kernel must know.
+  if (type === 'ext4') await limitFileSystem({ mountPoint: mount.mountPoint, sizeBytes }, null);
   await growFileSystem(device, { type, mountPoint: mount.mountPoint, signal: options.signal });
   return { grown: type, mountPoint: mount.mountPoint };
 }

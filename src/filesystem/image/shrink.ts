@@ -4,7 +4,7 @@
 import { resolve } from 'node:path';
 
 import { attachedError, mapExtents, whileDetached } from '../../attach/operations.js';
-import { findAttachment } from '../../attach/attachments.js';
+import { type Attachment, findAttachment } from '../../attach/attachments.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
 import { native } from '../../native/index.js';
@@ -12,6 +12,7 @@ import { formatSize } from '../../units.js';
 import { shrinkExt4, type ShrinkStep } from '../shrink.js';
 import type { Superblock } from '../superblock.js';
 import { readSuperblock } from '../usage.js';
+import { writableMount } from './limit.js';
 import { workAside } from './aside.js';
 import { withAttached } from './temporary.js';
 
@@ -30,7 +31,7 @@ export interface ShrinkImageOptions extends RunDirectoryOption {
 export async function shrinkImage(dir: string, options: ShrinkImageOptions): Promise<'ext4' | null> {
   const { sizeBytes, runDir, onStep, signal } = options;
   const attachment = await findAttachment(dir, options);
-  if (attachment !== null) throw await attachedError(dir, attachment, 'shrinking');
+  if (attachment !== null) throw await inUse(dir, attachment, sizeBytes);
   const content = await withAttached(dir, ({ device }) => readSuperblock(device), { runDir, signal, readOnly: true });
   if (content?.type === 'xfs') throw xfsError(dir, content, sizeBytes);
   if (content === undefined && options.cut !== true) await checkEmptyTail(dir, options);
@@ -40,6 +41,14 @@ export async function shrinkImage(dir: string, options: ShrinkImageOptions): Pro
   onStep?.('disk');
   await whileDetached(dir, () => native.resize(dir, sizeBytes, { shrink: true }), { runDir, doing: 'shrinking' });
   return content === undefined ? null : 'ext4';
+}
+
+async function inUse(dir: string, attachment: Attachment, sizeBytes: number): Promise<PloopError> {
+  const error = await attachedError(dir, attachment, 'shrinking');
+  const { message, hint, details } = error;
+  if ((await writableMount(attachment))?.type !== 'ext4') return error;
+  const limit = `To keep its users to that size while it is mounted: ploop resize ${resolve(dir)} --limit ${sizeBytes}`;
+  return new PloopError(error.code, message, { hint: `${hint ?? ''}. ${limit}`, details });
 }
 
 /** A resize2fs that does not come to its end leaves nothing behind. */

@@ -4,6 +4,8 @@ import { findAttachment } from '../../attach/attachments.js';
 import { mountPointsOf } from '../../attach/mounts.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { native } from '../../native/index.js';
+import { readDescriptor } from '../../image/descriptor.js';
+import { fileSystemLimit } from '../limit.js';
 import { parseSuperblock, SUPERBLOCK_BYTES, type Superblock } from '../superblock.js';
 import type { FileSystemType } from '../type.js';
 import { fileSystemUsage, readSuperblock, usageOf, type FileSystemUsage } from '../usage.js';
@@ -12,6 +14,8 @@ export interface ImageFileSystem {
   type: FileSystemType;
   label: string;
   uuid: string;
+  /** What a mounted ext4 may use of its disk (`ploop resize --limit`); null: all, or it can't be seen now. */
+  limitBytes: number | null;
   usage: FileSystemUsage;
 }
 
@@ -26,7 +30,12 @@ export async function imageFileSystem(dir: string, options: RunDirectoryOption =
   const { type, label, uuid } = superblock;
   const [mountPoint] = live === null || live.devno === null ? [] : await mountPointsOf(live.devno);
   const mounted = mountPoint === undefined ? null : await fileSystemUsage(mountPoint).catch(() => null);
-  return { type, label, uuid, usage: mounted ?? usageOf(superblock) };
+  const limitBytes = type === 'ext4' && mountPoint !== undefined ? await limitOf(dir, mountPoint).catch(() => null) : null;
+  return { type, label, uuid, limitBytes, usage: mounted ?? usageOf(superblock) };
+}
+
+async function limitOf(dir: string, mountPoint: string): Promise<number | null> {
+  return fileSystemLimit({ mountPoint, sizeBytes: (await readDescriptor(dir)).size });
 }
 
 async function superblockOfDetached(dir: string): Promise<Superblock | undefined> {
