@@ -115,11 +115,13 @@ static size_t handshake_answers(const uint8_t *out, size_t len)
 
 static uint64_t payload_of(const uint8_t *at, bool extended)
 {
+	bool write = nbd_get16(at + 6) == NBD_CMD_WRITE;
+
 	if (extended)
-		return nbd_get16(at + 4) & NBD_CMD_FLAG_PAYLOAD_LEN ?
+		return write || nbd_get16(at + 4) & NBD_CMD_FLAG_PAYLOAD_LEN ?
 			       nbd_get64(at + 24) :
 			       0;
-	return nbd_get16(at + 6) == NBD_CMD_WRITE ? nbd_get32(at + 24) : 0;
+	return write ? nbd_get32(at + 24) : 0;
 }
 
 static unsigned expect(const uint8_t *at, size_t left, bool extended)

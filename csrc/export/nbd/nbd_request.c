@@ -87,9 +87,6 @@ static int check_flags(struct nbd_req *r)
 	if (r->flags & ~flags_of(r))
 		return wrong(r, -EINVAL,
 			     "a flag that does not go with this command");
-	if (r->conn->extended && r->type == NBD_CMD_WRITE &&
-	    !(r->flags & NBD_CMD_FLAG_PAYLOAD_LEN))
-		return wrong(r, -EINVAL, "a write without PAYLOAD_LEN");
 	return 0;
 }
 
@@ -297,7 +294,9 @@ static int parse_length(struct nbd_req *r, const uint8_t *length)
 		return 0;
 	}
 	r->len = nbd_get64(length);
-	r->payload = r->flags & NBD_CMD_FLAG_PAYLOAD_LEN ? r->len : 0;
+	/* qemu (10.0) writes without the flag, and its server takes that. */
+	if (r->flags & NBD_CMD_FLAG_PAYLOAD_LEN || r->type == NBD_CMD_WRITE)
+		r->payload = r->len;
 	return r->payload > PL_NBD_REQUEST_MAX ? -EPROTO : 0;
 }
 
