@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Changing a container's settings. The disk changes first: when that fails, nothing has changed.
 
+import { limitImage } from '../filesystem/image/limit.js';
 import { resizeImage } from '../filesystem/image/resize.js';
 import { readDescriptor } from '../image/descriptor.js';
 import { formatSize } from '../units.js';
@@ -11,10 +12,10 @@ import { requireUnmarked } from './move/mark.js';
 import { requireContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
 import type { ContainerPaths, VzRootOptions } from './place/roots.js';
-import { requireStopped } from './state.js';
+import { isMounted, requireStopped } from './state.js';
 
 export interface SetContainerOptions extends VzRootOptions {
-  /** Smaller than it is: only while the container is stopped and unmounted. */
+  /** Smaller than it is: a limit while it is mounted (ext4 only), a smaller disk while it is not. */
   diskspaceBytes?: number | undefined;
   /** Counts from the next start on. */
   hostname?: string | undefined;
@@ -49,8 +50,7 @@ export async function setContainer(ctid: string, options: SetContainerOptions): 
     change('ONBOOT', onboot);
     change('DESCRIPTION', description);
     if (diskspaceBytes !== undefined) {
-      await refuseShrinkInUse(paths, diskspaceBytes);
-      const { sizeBytes } = await resizeImage(paths.imageDir, { runDir: paths.roots.runDir, sizeBytes: diskspaceBytes, signal });
+      const sizeBytes = await changeDisk(paths, diskspaceBytes, signal);
       change('DISKSPACE', `${sizeBytes / 1024}:${sizeBytes / 1024}`);
     }
     if (iolimitBytes !== undefined || iopslimit !== undefined) {
@@ -63,7 +63,18 @@ export async function setContainer(ctid: string, options: SetContainerOptions): 
   });
 }
 
-async function refuseShrinkInUse(paths: ContainerPaths, diskspaceBytes: number): Promise<void> {
-  const { size } = await readDescriptor(paths.imageDir);
-  if (diskspaceBytes < size) await requireStopped(paths, `its disk of ${formatSize(size)} shrinks only while it is stopped`);
+const BLOCK_BYTES = 4096;
+
+/** Smaller than the disk while it is in use, it becomes a limit: the disk itself stays as it is. Answers what it is now. */
+async function changeDisk(paths: ContainerPaths, diskspaceBytes: number, signal: AbortSignal | undefined): Promise<number> {
+  const { imageDir: dir, roots } = paths;
+  const { runDir } = roots;
+  const { size, fs } = await readDescriptor(dir);
+  const wantedBytes = Math.ceil(diskspaceBytes / BLOCK_BYTES) * BLOCK_BYTES;
+  if (wantedBytes <= size && fs === 'ext4' && (await isMounted(paths))) {
+    await limitImage(dir, { runDir, limitBytes: wantedBytes === size ? null : wantedBytes });
+    return wantedBytes;
+  }
+  if (wantedBytes < size) await requireStopped(paths, `its disk of ${formatSize(size)} shrinks only while it is stopped`);
+  return (await resizeImage(dir, { runDir, sizeBytes: diskspaceBytes, signal })).sizeBytes;
 }

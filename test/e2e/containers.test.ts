@@ -159,10 +159,17 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))('a 
     });
   });
 
-  it('gets a smaller disk while it is stopped, and is told so while it runs', async () => {
+  it('gets a smaller disk: a limit while it runs, over restarts, and less for good while it is stopped', async () => {
     await withContainer(async (vz) => {
+      const write = ['exec', '101', 'dd', 'if=/dev/zero', 'of=/root/large', 'bs=1M', 'count=100'];
       await vz.vzctl('exec', '101', 'sh', '-c', 'echo kept > /root/f');
-      expect(await vz.command('vzctl', ['set', '101', '--diskspace', '64M', '--save'])).toMatchObject(failure(25, 'vzctl stop 101'));
+      await vz.vzctl('set', '101', '--diskspace', '64M', '--save');
+      await vz.vzctl('stop', '101');
+      await vz.vzctl('start', '101');
+      expect(await vz.command('vzctl', write)).toMatchObject({ stderr: expect.stringContaining('No space left') as string });
+      await vz.vzctl('set', '101', '--diskspace', '256M', '--save');
+      await vz.vzctl(...write);
+      await vz.vzctl('exec', '101', 'rm', '/root/large');
       await vz.vzctl('stop', '101');
       expect(await vz.command('vzctl', ['set', '101', '--diskspace', '1M', '--save'])).toMatchObject(failure(2, 'cannot become smaller'));
       await vz.vzctl('set', '101', '--diskspace', '64M', '--save');

@@ -97,7 +97,10 @@ export const setCommand: Command = {
     VZ_ROOT,
   ],
   examples: [
-    ['vzctl set 101 --diskspace 20G --save', 'grow the disk of container 101; a smaller size needs it stopped'],
+    [
+      'vzctl set 101 --diskspace 20G --save',
+      'grow the disk of container 101; a smaller size is a limit while it runs, and shrinks the disk while it is stopped',
+    ],
     ['vzctl set 101 --iolimit 10M --iopslimit 500 --save', 'slow its disk down, running or not'],
   ],
   async run(ctx, args, options) {
