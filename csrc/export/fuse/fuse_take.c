@@ -30,6 +30,7 @@
 #define PAYS_FOR 2u /* reads in vain that one which was not is worth */
 #define CREDIT_MAX 16u /* reads in vain, in a row */
 #define PROBE 16u /* without credit: one of so many turns tries all the same */
+#define TOGETHER 16u /* so many are begun before more are taken */
 
 /* ---- memory goes back when it is quiet ---- */
 
@@ -132,8 +133,8 @@ static void take_requests(struct pl_fuse *f)
 
 	f->reading = true;
 	more = take_one(f);
-	while (f->taking && more && read_on(f))
-		more = take_another(f);
+	for (unsigned n = 1; n < TOGETHER && f->taking && more; n++)
+		more = read_on(f) && take_another(f);
 	f->reading = false;
 	if (f->taking && !f->starved && !f->armed)
 		arm(f);
