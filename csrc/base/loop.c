@@ -24,6 +24,7 @@ struct pl_loop {
 	struct io_uring ring;
 	bool stop;
 	unsigned prompt; /* submissions that complete at once, in flight */
+	unsigned requests; /* that count on us, as far as we were told */
 	uint64_t turns;
 };
 
@@ -174,6 +175,22 @@ struct io_uring_sqe *pl_loop_sqe_prompt(struct pl_loop *loop, struct pl_ev *ev)
 	ev->prompt = true;
 	loop->prompt++;
 	return sqe;
+}
+
+void pl_loop_submit(struct pl_loop *loop)
+{
+	if (io_uring_sq_ready(&loop->ring))
+		io_uring_submit(&loop->ring);
+}
+
+void pl_loop_set_requests(struct pl_loop *loop, unsigned requests)
+{
+	loop->requests = requests;
+}
+
+unsigned pl_loop_requests(const struct pl_loop *loop)
+{
+	return loop->requests;
 }
 
 static void complete(struct pl_loop *loop)

@@ -69,6 +69,16 @@ struct io_uring_sqe *pl_loop_sqe(struct pl_loop *loop, struct pl_ev *ev);
  */
 struct io_uring_sqe *pl_loop_sqe_prompt(struct pl_loop *loop, struct pl_ev *ev);
 
+/* Now instead of at the end of the turn: something will take a while. */
+void pl_loop_submit(struct pl_loop *loop);
+
+/*
+ * How many requests count on the loop's next turn, told by who takes them (the
+ * engine). With one alone nobody else waits when the thread blocks a moment.
+ */
+void pl_loop_set_requests(struct pl_loop *loop, unsigned requests);
+unsigned pl_loop_requests(const struct pl_loop *loop);
+
 /* Inside a coroutine: the result of an SQE prepared by prep(sqe, arg). */
 int pl_loop_call(struct pl_loop *loop,
 		 void (*prep)(struct io_uring_sqe *sqe, void *arg), void *arg);

@@ -247,9 +247,15 @@ static void start_waiting(struct pl_engine *eng)
 	}
 }
 
+static void set_inflight(struct pl_engine *eng, unsigned inflight)
+{
+	eng->inflight = inflight;
+	pl_loop_set_requests(eng->loop, inflight);
+}
+
 static void finish(struct pl_engine *eng, struct pl_req *req, int res)
 {
-	eng->inflight--;
+	set_inflight(eng, eng->inflight - 1);
 	eng->stats.op[req->op].ns += now_ns() - req->start_ns;
 	eng->stats.op[req->op].errors += res < 0;
 	req->done(req, res);
@@ -320,7 +326,7 @@ static void run_request(void *arg)
 
 static void start(struct pl_engine *eng, struct pl_req *req)
 {
-	eng->inflight++;
+	set_inflight(eng, eng->inflight + 1);
 	if (eng->inflight > eng->stats.inflight_max)
 		eng->stats.inflight_max = eng->inflight;
 	if (pl_co_start(run_request, req) < 0)

@@ -7,8 +7,9 @@
  * outlives this process. The two never touch the same 4 KiB page at a time:
  * that is the layer's promise.
  *
- * With a loop and inside a coroutine, operations go through io_uring;
- * otherwise submit() does the work itself and is done when it returns.
+ * With a loop and inside a coroutine, operations go through io_uring, but for
+ * short syncs; otherwise submit() does the work itself and is done when it
+ * returns.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,7 @@
 
 #include "base/co.h"
 #include "store/file_int.h"
+#include "store/quick.h"
 
 /* The kernel moves at most this much per call (MAX_RW_COUNT), rounded. */
 #define CALL_MAX (1u << 30)
@@ -36,10 +38,15 @@
 #define ASKED 0x100u /* in pl_io.flags: only what is in the cache */
 #define COLD_READS 16u /* after a miss, before the cache is asked again */
 
+#define LITTLE (256u << 10) /* bytes to sync that our own thread may wait for */
+
 struct file {
 	struct pl_store st;
 	int fd, direct_fd;
 	unsigned cold; /* large reads that go to a thread at once */
+	unsigned busy; /* operations under way */
+	uint64_t unsynced; /* bytes, since the last sync began */
+	struct pl_quick syncs;
 	struct pl_loop *loop;
 };
 
@@ -61,9 +68,11 @@ static unsigned left_of(const struct pl_io *io)
 	return left > CALL_MAX ? CALL_MAX : (unsigned)left;
 }
 
-static void finish(struct pl_io *io, int res)
+static void done(struct file *f, struct pl_io *io)
 {
-	io->res = res;
+	f->busy--;
+	if (io->op == PL_IO_SYNC)
+		pl_quick_note(&f->syncs, io->start_ns, io->res);
 	io->done = true;
 	io->fn(io);
 }
@@ -195,7 +204,7 @@ static void ring_done(struct pl_ev *ev, int res, bool more)
 	    advance(file_of(io->st), io, res))
 		submit_ring(file_of(io->st), io);
 	else
-		finish(io, io->res);
+		done(file_of(io->st), io);
 }
 
 static void submit_ring(struct file *f, struct pl_io *io)
@@ -224,20 +233,47 @@ static void submit_ring(struct file *f, struct pl_io *io)
 	}
 }
 
+static void do_here(struct file *f, struct pl_io *io)
+{
+	while (advance(f, io, call(f, io)))
+		;
+	done(f, io);
+}
+
+/*
+ * The ring always gives syncs to a thread. A short one is not worth that while
+ * nobody but who waits for it counts on us.
+ */
+static bool short_sync(const struct file *f, const struct pl_io *io,
+		       uint64_t unsynced)
+{
+	return io->op == PL_IO_SYNC && unsynced <= LITTLE && f->busy == 1 &&
+	       pl_quick_enough(&f->syncs) && pl_loop_requests(f->loop) == 1;
+}
+
 static void file_submit(struct pl_store *st, struct pl_io *io)
 {
 	struct file *f = file_of(st);
+	uint64_t unsynced = f->unsynced;
 
 	io->st = st;
 	io->progress = 0;
 	io->ev.fn = ring_done;
-	if (f->loop && pl_co_self()) {
-		submit_ring(f, io);
-		return;
+	f->busy++;
+	if (io->op == PL_IO_SYNC) {
+		io->start_ns = pl_quick_now_ns();
+		f->unsynced = 0;
+	} else if (io->op != PL_IO_READ) {
+		f->unsynced += io->len;
 	}
-	while (advance(f, io, call(f, io)))
-		;
-	finish(io, io->res);
+	if (!f->loop || !pl_co_self()) {
+		do_here(f, io);
+	} else if (short_sync(f, io, unsynced)) {
+		pl_loop_submit(f->loop);
+		do_here(f, io);
+	} else {
+		submit_ring(f, io);
+	}
 }
 
 static int file_size(struct pl_store *st, uint64_t *ret_bytes)

@@ -54,7 +54,7 @@ struct pl_io {
 	/* the store's own while the operation is under way */
 	struct pl_ev ev;
 	struct pl_store *st;
-	uint64_t progress;
+	uint64_t progress, start_ns;
 };
 
 /*
