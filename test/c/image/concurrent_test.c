@@ -50,7 +50,8 @@ static int one_step(struct worker *w, uint8_t *buf)
 {
 	struct shared *sh = w->sh;
 	uint64_t unit = rnd(sh, UNITS / WORKERS) * WORKERS + w->index;
-	uint64_t in = rnd(sh, 2) ? 0 : rnd(sh, 8), n = in ? 1 + rnd(sh, 8 - in) : 8;
+	uint64_t in = rnd(sh, 2) ? 0 : rnd(sh, 8),
+		 n = in ? 1 + rnd(sh, 8 - in) : 8;
 	uint64_t first = unit * 8 + in;
 	uint8_t value = (uint8_t)(1 + rnd(sh, 255));
 	int rc;

@@ -111,7 +111,7 @@ async function stopped() {
     if (worker > 0 && !seen.has(worker)) process.kill(worker, 'SIGKILL');
     seen.add(worker);
     return state === 'stopped';
-  });
+  }, 50);
   const refused = await refusal(detachAttachment(await attachment(image)));
   await recoverAttachment(await attachment(image));
   await writeFile('/tmp/mnt/g', 'served', { flush: true });

@@ -20,10 +20,10 @@ export async function attachment(dir: string): Promise<Attachment> {
 const ATTEMPTS = 600;
 
 /** Until it is so; the guest is slow, so attempts are counted, and generously. */
-export async function until(what: () => Promise<boolean>): Promise<void> {
+export async function until(what: () => Promise<boolean>, pauseMs = 200): Promise<void> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     if (await what().catch(() => false)) return;
-    await sleep(200);
+    await sleep(pauseMs);
   }
   throw new Error(`in vain: ${what.toString()}`);
 }
