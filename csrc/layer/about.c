@@ -6,7 +6,7 @@
 
 uint64_t pl_layer_page_location(const struct pl_layer *ly, uint64_t page_no)
 {
-	assert(!ly->unread);
+	assert(!dir_unread(ly, page_no));
 	return ly->dir[page_no].location;
 }
 

@@ -149,7 +149,10 @@ const char *pl_layer_id(const struct pl_layer *ly); /* UUID text */
 struct pl_store *pl_layer_store(const struct pl_layer *ly);
 bool pl_layer_writable(const struct pl_layer *ly);
 uint64_t pl_layer_page_count(const struct pl_layer *ly);
-/* Where a map page is in the file, bytes; 0 = it has no place yet. Not LAZY. */
+/*
+ * Where a map page is in the file, bytes; 0 = it has no place yet. Of a LAZY
+ * layer after pl_layer_page().
+ */
 uint64_t pl_layer_page_location(const struct pl_layer *ly, uint64_t page_no);
 /* Of a writable layer: host clusters in use after the metadata's. */
 uint64_t pl_layer_used(const struct pl_layer *ly);

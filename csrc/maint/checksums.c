@@ -92,12 +92,12 @@ static int load(struct table *t, struct pl_layer *ly)
 	t->bs = h->block_size;
 	t->first = t->end = h->first_cluster;
 	note_end(t, h->dir_off, h->dir_pages * PL_PAGE);
-	for (uint64_t p = 0; p < pl_layer_page_count(ly); p++)
-		if (pl_layer_page_location(ly, p))
-			note_end(t, pl_layer_page_location(ly, p), PL_PAGE);
 	rc = each_entry(t, measure_entry);
 	if (rc < 0)
 		return rc;
+	for (uint64_t p = 0; p < pl_layer_page_count(ly); p++)
+		if (pl_layer_page_location(ly, p))
+			note_end(t, pl_layer_page_location(ly, p), PL_PAGE);
 	t->by_host = calloc(t->end - t->first + PL_SUMS_CLUSTERS,
 			    sizeof(*t->by_host));
 	if (!t->by_host || posix_memalign(&buf, PL_PAGE, t->cs) != 0)
