@@ -24,6 +24,7 @@
 #define LOAD_GENTLE 5u
 #define LOAD_PAUSE_MAX_NS 1000000000u
 #define LOAD_WATCH_NS 2000000u
+#define LOAD_BREATH_MAX_NS 20000000u
 
 /* What the device was asked for. */
 struct load_demand {
@@ -36,6 +37,7 @@ struct load {
 	unsigned busy_percent; /* of the time, 1 to 100 */
 	struct load_demand before; /* when the last pause ended */
 	uint64_t since_ns; /* of load_rest(): when that was */
+	uint64_t breath_ns, breath_requests; /* of load_breathe(): the same */
 	uint64_t gentle; /* pauses made longer */
 	struct pl_gentle slow;
 };
@@ -160,6 +162,24 @@ static inline void load_rest(struct load *l)
 	else
 		l->before = load_demand(l);
 	l->since_ns = load_now_ns();
+}
+
+/*
+ * In the middle of work that must not take long, because it holds what others
+ * may need: when they use the device, as long a pause as the work since.
+ */
+static inline void load_breathe(struct load *l)
+{
+	uint64_t took_ns = load_now_ns() - l->breath_ns, requests;
+
+	if (took_ns < LOAD_WATCH_NS)
+		return;
+	requests = load_demand(l).requests;
+	if (requests != l->breath_requests)
+		load_sleep(took_ns < LOAD_BREATH_MAX_NS ? took_ns :
+							  LOAD_BREATH_MAX_NS);
+	l->breath_requests = load_demand(l).requests;
+	l->breath_ns = load_now_ns();
 }
 
 #endif

@@ -221,8 +221,8 @@ static int take(const struct pack *p, struct pack_donor *d, uint32_t len)
 }
 
 /* Takes blocks one by one; *ret_left: it came to another group. */
-static int take_small(const struct pack *p, struct pack_donor *d,
-		      uint64_t group, uint64_t n, bool *ret_left)
+static int take_small(struct pack *p, struct pack_donor *d, uint64_t group,
+		      uint64_t n, bool *ret_left)
 {
 	int ret = 0;
 
@@ -230,14 +230,16 @@ static int take_small(const struct pack *p, struct pack_donor *d,
 		uint64_t now = group;
 
 		ret = take(p, d, 1);
-		if (ret == 0 && (i == n || i % CHECK_EVERY == 0))
+		if (ret == 0 && (i == n || i % CHECK_EVERY == 0)) {
+			load_breathe(&p->load);
 			ret = last_group(p, d, &now);
+		}
 		*ret_left = now != group;
 	}
 	return ret;
 }
 
-static int take_big(const struct pack *p, struct pack_donor *d,
+static int take_big(struct pack *p, struct pack_donor *d,
 		    const struct layout *l, uint64_t group, bool *ret_left)
 {
 	int ret = 0;
@@ -253,6 +255,7 @@ static int take_big(const struct pack *p, struct pack_donor *d,
 				ret = last_group(p, d, &now);
 			if (ret < 0)
 				return ret;
+			load_breathe(&p->load);
 			*ret_left = now != group;
 		}
 	return 0;
