@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // --via: how the device of an image is made, as far as this machine has the ways. The others run in guests (guest-attach-*).
 import { existsSync } from 'node:fs';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../src/attach/attachments.js';
@@ -44,5 +46,19 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('the way to make the device', () 
     const beaten = await startCommand('ploop', ['attach', dir, '--via', 'fuse', '--json'], { PLOOP_VIA: 'nbd' }).ended;
     expect(beaten.json()).toMatchObject({ via: 'fuse' });
     await ploop('detach', dir);
+  });
+
+  it('is detached by its name, or by that of an image, which may be kept below /dev as well', async () => {
+    const shm = await mkdtemp('/dev/shm/ploop-test-');
+    try {
+      await cp(dir, join(shm, 'image'), { recursive: true });
+      await ploop('attach', join(shm, 'image'));
+      expect((await ploop('detach', join(shm, 'image'))).status).toBe(0);
+      expect((await ploop('detach', '/dev/ploop-none')).stderr).toContain('is not a device of an attached image');
+      expect(await listAttachments()).toEqual([]);
+    } finally {
+      for (const one of await listAttachments()) await ploop('detach', one.device ?? '');
+      await rm(shm, { recursive: true });
+    }
   });
 });

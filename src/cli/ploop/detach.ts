@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `ploop detach`: the block device goes away, the daemon ends.
+import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
 import { attachmentsOf, listAttachments, type Attachment } from '../../attach/attachments.js';
@@ -38,7 +39,7 @@ async function detach(ctx: Context, args: ParsedArguments, options: ParsedOption
 }
 
 async function choose(ctx: Context, target: string, options: ParsedOptions): Promise<Attachment[]> {
-  if (target.startsWith('/dev/')) return byDevice(ctx, target);
+  if (await isDevice(target)) return byDevice(ctx, target);
   const attached = await attachmentsOf(target, runDirOption(ctx));
   const key = text(options['snapshot']);
   if (options['all'] === true && attached.length > 0) return attached.toReversed();
@@ -55,6 +56,12 @@ async function choose(ctx: Context, target: string, options: ParsedOptions): Pro
   throw new PloopError('NOT_ATTACHED', `${resolve(target)}${wanted === null ? '' : ` (snapshot ${wanted.slice(0, 8)})`} is not attached`, {
     hint,
   });
+}
+
+/** An image may be kept in /dev/shm. A device that is gone is to be called one all the same. */
+async function isDevice(target: string): Promise<boolean> {
+  if (!target.startsWith('/dev/')) return false;
+  return !((await stat(target).catch(() => null))?.isDirectory() ?? false);
 }
 
 async function byDevice(ctx: Context, device: string): Promise<Attachment[]> {
