@@ -94,7 +94,7 @@ static int make_ring(struct io_uring *ring, unsigned entries, unsigned flags,
 }
 
 static int new_loop(struct pl_loop **ret, unsigned entries, bool commands,
-		    bool wide, struct pl_err *err)
+		    struct pl_err *err)
 {
 	static const unsigned flags[] = {
 		IORING_SETUP_CLAMP | IORING_SETUP_SINGLE_ISSUER |
@@ -108,9 +108,7 @@ static int new_loop(struct pl_loop **ret, unsigned entries, bool commands,
 	if (!loop)
 		return pl_err_sys(err, -ENOMEM, "event loop");
 	for (size_t i = 0; i < 3 && rc == -EINVAL; i++)
-		rc = make_ring(&loop->ring, entries,
-			       flags[i] | (wide ? IORING_SETUP_SQE128 : 0),
-			       commands);
+		rc = make_ring(&loop->ring, entries, flags[i], commands);
 	if (rc < 0) {
 		free(loop);
 		return pl_err_sys(err, rc, "io_uring is not available");
@@ -122,13 +120,13 @@ static int new_loop(struct pl_loop **ret, unsigned entries, bool commands,
 
 int pl_loop_new(struct pl_loop **ret, unsigned entries, struct pl_err *err)
 {
-	return new_loop(ret, entries, false, false, err);
+	return new_loop(ret, entries, false, err);
 }
 
-int pl_loop_new_commands(struct pl_loop **ret, unsigned entries, bool wide,
+int pl_loop_new_commands(struct pl_loop **ret, unsigned entries,
 			 struct pl_err *err)
 {
-	return new_loop(ret, entries, true, wide, err);
+	return new_loop(ret, entries, true, err);
 }
 
 void pl_loop_free(struct pl_loop *loop)

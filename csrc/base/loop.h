@@ -29,12 +29,8 @@ struct pl_ev {
 };
 
 int pl_loop_new(struct pl_loop **ret, unsigned entries, struct pl_err *err);
-/*
- * One that takes commands to devices, too: IORING_OP_URING_CMD, of 16 bytes
- * (ublk) or, wide, of 80 (fuse): then every SQE is PL_LOOP_WIDE bytes long.
- */
-#define PL_LOOP_WIDE 128u
-int pl_loop_new_commands(struct pl_loop **ret, unsigned entries, bool wide,
+/* One that takes commands to devices, too: IORING_OP_URING_CMD, for ublk. */
+int pl_loop_new_commands(struct pl_loop **ret, unsigned entries,
 			 struct pl_err *err);
 void pl_loop_free(struct pl_loop *loop);
 

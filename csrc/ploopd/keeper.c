@@ -12,8 +12,6 @@
  *   running    --worker exits PL_EXIT_REPLACED--> restarting
  *   any        --SIGUSR2--> the same state in another keeper (handover.c)
  *   any        --worker exits 0--> (exit, folder removed)
- *   restarting --the same, and the device went with the last one
- *                (via.h, one_worker)--> (exit, folder stays: "dead")
  *
  * INVARIANTS
  *  1. At most one worker at a time; a new one starts only when the old one was
@@ -218,18 +216,11 @@ static bool folder_is_ours(const struct keeper *k)
 	return fstat(k->fd.keeper_lock, &sb) < 0 || sb.st_nlink > 0;
 }
 
-/* A device that nobody serves any more is there: for detach, or attach. */
-static bool device_stays(const struct keeper *k)
-{
-	return k->announced && k->shared->device_gone && k->att->via &&
-	       k->att->via->one_worker;
-}
-
 void keeper_finish(struct keeper *k, int status)
 {
 	/* First: who sees the folder gone may take the image at once. */
 	close_fd(&k->fd.image_lock);
-	if (folder_is_ours(k) && !device_stays(k))
+	if (folder_is_ours(k))
 		pl_rundir_remove(k->att->folder);
 	_exit(status);
 }

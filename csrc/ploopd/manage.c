@@ -237,7 +237,6 @@ static int wait_upgraded(struct manage *m, unsigned handovers,
 
 static int upgrade(struct manage *m, struct pl_state *st)
 {
-	const struct pl_via *via;
 	unsigned handovers;
 	int rc = read_state(m, st);
 
@@ -248,14 +247,6 @@ static int upgrade(struct manage *m, struct pl_state *st)
 					  "way %u, this one takes over in way "
 					  "%d",
 					  st->handover, PL_HANDOVER),
-			       "Detach the image and attach it again");
-	via = rc == 0 ? pl_via_by_name(st->via) : NULL;
-	if (via && via->one_worker)
-		return pl_hint(&m->f,
-			       pl_err_set(&m->f.err, PL_E_UNSUPPORTED, 0,
-					  "a device that was made --via %s "
-					  "can't be handed to another worker",
-					  via->name),
 			       "Detach the image and attach it again");
 	handovers = st->handovers;
 	if (rc == 0)

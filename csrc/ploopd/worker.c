@@ -161,12 +161,7 @@ static void on_signal(void *arg)
 	while (read(w->signal_fd, &info, sizeof(info)) == sizeof(info)) {
 		if (w->closing)
 			continue;
-		if (info.ssi_signo == SIGUSR2 && w->att.via &&
-		    w->att.via->one_worker) {
-			pl_log("SIGUSR2 ignored: the device can't be handed "
-			       "over (--via %s)",
-			       w->att.via->name);
-		} else if (info.ssi_signo == SIGUSR2) {
+		if (info.ssi_signo == SIGUSR2) {
 			if (pl_co_start(hand_over, w) < 0)
 				leave_replaced(w);
 		} else if (pl_front_in_use(&w->front) || pl_exports_clients(w))
@@ -253,11 +248,9 @@ static int open_ground(struct pl_worker *w, struct pl_err *err)
 {
 	static const int held[] = { PL_FD_IMAGE_LOCK, PL_FD_DRAIN };
 	struct pl_shared *shared;
-	const struct pl_via *via = w->att.via;
-	int rc = via && via->commands ?
-			 pl_loop_new_commands(&w->loop, RING_ENTRIES,
-					      via->wide_commands, err) :
-			 pl_loop_new(&w->loop, RING_ENTRIES, err);
+	bool commands = w->att.via && w->att.via->commands;
+	int rc = commands ? pl_loop_new_commands(&w->loop, RING_ENTRIES, err) :
+			    pl_loop_new(&w->loop, RING_ENTRIES, err);
 
 	if (rc < 0)
 		return rc;

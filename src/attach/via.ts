@@ -3,7 +3,7 @@
 import { PloopError } from '../errors.js';
 
 /** The ways there are; ploopd has the same list (csrc/ploopd/device/via.c). */
-export const VIAS = ['fuse', 'nbd', 'ublk', 'fuse-ring'] as const;
+export const VIAS = ['fuse', 'nbd', 'ublk'] as const;
 export type Via = (typeof VIAS)[number];
 
 /** What may be asked for: `auto` leaves it to ploopd, which looks at what the host has. */

@@ -6,7 +6,7 @@ import type { Option, ParsedOptions } from './command.js';
 export const VIA_OPTION: Option = {
   flags: '--via <way>',
   summary:
-    "how the block device is made: fuse is a loop device on a FUSE file, nbd the kernel's NBD client, fuse-ring as fuse but faster and gone when its server dies (default: PLOOP_VIA, or auto, the host's best)",
+    "how the block device is made: fuse is a loop device on a FUSE file, nbd the kernel's NBD client (default: PLOOP_VIA, or auto, the host's best)",
   choices: [...VIA_CHOICES],
 };
 

@@ -2,7 +2,6 @@
 /*
  * FUSE requests. Input: the bytes of one request; with the first byte odd, its
  * length field is made right. The copy that is parsed has nothing behind it.
- * With bit 7 of that byte: a request in the pieces that come through a ring.
  */
 #include <errno.h>
 
@@ -40,28 +39,6 @@ static void look(const struct pl_fuse_msg *m, const uint8_t *buf, size_t size)
 	}
 }
 
-/* The head, then the payload, behind which there is nothing that is ours. */
-static void look_at_pieces(const uint8_t *data, size_t size)
-{
-	struct pl_fuse_ring_head head = { 0 };
-	static uint8_t *payload;
-	struct pl_fuse_msg msg;
-	size_t n = size < sizeof(head) ? size : sizeof(head);
-
-	if (!payload)
-		payload = malloc(PL_FUSE_DATA_MAX);
-	fuzz_require(payload);
-	memcpy(&head, data, n);
-	data += n, size -= n;
-	n = size < PL_FUSE_DATA_MAX ? size : PL_FUSE_DATA_MAX;
-	memcpy(payload, data, n);
-	if (pl_fuse_parse_ring(&head, payload, &msg) == 0)
-		look(&msg, payload,
-		     msg.opcode == FUSE_WRITE || msg.opcode == FUSE_LOOKUP ?
-			     head.entry.payload_len :
-			     0);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct pl_fuse_msg msg, again;
@@ -71,10 +48,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
-	if (data[0] & 0x80) {
-		look_at_pieces(data + 1, size - 1);
-		return 0;
-	}
 	len = (uint32_t)--size;
 	buf = malloc(size ? size : 1);
 	fuzz_require(buf);

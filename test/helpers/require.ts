@@ -3,12 +3,9 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 
-import { FUSE_RING_SWITCH } from './fuse-ring.js';
-
 const PROBES = {
   root: () => process.getuid?.() === 0,
   fuse: () => existsSync('/dev/fuse'),
-  'fuse-ring': () => existsSync(FUSE_RING_SWITCH),
   loop: () => existsSync('/dev/loop-control'),
   ext4: () => hasFileSystem('ext4'),
   xfs: () => hasFileSystem('xfs'),

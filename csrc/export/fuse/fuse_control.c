@@ -27,9 +27,7 @@
 static void do_init(struct pl_fuse *f, const struct pl_fuse_msg *msg)
 {
 	struct pl_fuse_session *s = f->p.session;
-	uint64_t flags =
-		msg->u.init.flags &
-		(f->p.ring_queues ? WANTED | PL_FUSE_OVER_IO_URING : WANTED);
+	uint64_t flags = msg->u.init.flags & WANTED;
 	struct fuse_init_out out = {
 		.major = FUSE_KERNEL_VERSION,
 		.minor = OUR_MINOR,
@@ -56,8 +54,6 @@ static void do_init(struct pl_fuse *f, const struct pl_fuse_msg *msg)
 	s->flags = flags;
 	s->initialised = 1;
 	pl_fuse_reply_data(f, msg->unique, &out, sizeof(out));
-	if (flags & PL_FUSE_OVER_IO_URING)
-		pl_fuse_ring_start(f);
 }
 
 static uint64_t *find_handle(struct pl_fuse_session *s, uint64_t handle)

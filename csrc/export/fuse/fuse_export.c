@@ -142,21 +142,10 @@ static int prepare(struct pl_fuse_slot *slot, const struct pl_fuse_msg *msg,
 	}
 }
 
-bool pl_fuse_needs_engine(uint32_t opcode)
+static bool needs_engine(uint32_t opcode)
 {
 	return opcode == FUSE_READ || opcode == FUSE_WRITE ||
 	       opcode == FUSE_FSYNC || opcode == FUSE_FALLOCATE;
-}
-
-void pl_fuse_submit(struct pl_fuse_slot *slot, const struct pl_fuse_msg *msg,
-		    uint8_t *data)
-{
-	int rc = prepare(slot, msg, data);
-
-	if (rc < 0 || (slot->req.len == 0 && slot->req.op != PL_REQ_FLUSH))
-		answer(slot, rc);
-	else
-		pl_engine_submit(slot->fuse->p.engine, &slot->req);
 }
 
 static void submit(struct pl_fuse *f, const struct pl_fuse_msg *msg,
@@ -187,7 +176,7 @@ void pl_fuse_handle(struct pl_fuse *f, uint8_t *data, size_t len)
 		f->p.note(f->p.arg, "fuse: a request without a header");
 	else if (rc < 0)
 		pl_fuse_reply_error(f, msg.unique, rc);
-	else if (pl_fuse_needs_engine(msg.opcode))
+	else if (needs_engine(msg.opcode))
 		submit(f, &msg, data);
 	else
 		pl_fuse_control(f, &msg);
@@ -282,9 +271,8 @@ void pl_fuse_free(struct pl_fuse *f)
 	if (!f)
 		return;
 	assert(!f->taking && f->inflight == 0);
-	/* The kernel may still write to a ring's memory. */
-	if (f->shrinking || f->armed || f->ring) {
-		f->freeing = !f->ring;
+	if (f->shrinking || f->armed) {
+		f->freeing = true;
 		return;
 	}
 	pl_fuse_pool_free(f->pool);

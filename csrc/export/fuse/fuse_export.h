@@ -41,12 +41,6 @@ struct pl_fuse_params {
 	struct pl_fuse_session *session;
 	const char *name; /* of the file; "disk" works as well */
 	size_t max_memory; /* bytes of request buffers */
-	/*
-	 * 0, or: asks for requests over io_uring, of so many processors (the
-	 * kernel's possible ones); `loop` takes wide commands. What is under
-	 * way when this server dies can not be answered by another one.
-	 */
-	unsigned ring_queues;
 	/* The file system is gone (unmounted, last user closed it). */
 	void (*gone)(void *arg);
 	/* Something worth a line in the log. */

@@ -19,7 +19,6 @@ struct pl_fuse_slot {
 	uint64_t unique;
 	unsigned chunk; /* of its data */
 	uint32_t opcode;
-	bool ringed; /* it is in a pl_fuse_ring_ent */
 	/* The answer under way; that to a READ is before its data instead. */
 	struct pl_ev answered;
 	struct {
@@ -31,8 +30,6 @@ struct pl_fuse_slot {
 struct pl_fuse {
 	struct pl_fuse_params p;
 	struct pl_fuse_pool *pool;
-	struct pl_fuse_ring *ring; /* NULL: all goes over the descriptor */
-	struct pl_fuse_ring_ent *now; /* whose control request is answered */
 	struct pl_ev ready; /* there are requests to take */
 	struct pl_fuse_slot *free;
 	unsigned inflight;
@@ -69,27 +66,10 @@ int pl_fuse_resend(struct pl_fuse *f);
 
 void pl_fuse_answered(struct pl_fuse_slot *slot);
 
-bool pl_fuse_needs_engine(uint32_t opcode);
-/* Through the engine; data: where a READ's goes, or a WRITE's is. */
-void pl_fuse_submit(struct pl_fuse_slot *slot, const struct pl_fuse_msg *msg,
-		    uint8_t *data);
-
-/* ---- fuse_ring.c: requests over io_uring ---- */
-
-/* INIT has agreed on it: from now on they come this way, for good. */
-void pl_fuse_ring_start(struct pl_fuse *f);
-void pl_fuse_ring_answer(struct pl_fuse_slot *slot, int error);
-void pl_fuse_ring_reply(struct pl_fuse_ring_ent *ent, int error,
-			const void *data, size_t len);
-/* When it is quiet; false: not now. Accepts NULL. */
-bool pl_fuse_ring_shrink(struct pl_fuse_ring *ring);
-
 /* ---- fuse_take.c: requests from the kernel ---- */
 
 /* From now on. */
 void pl_fuse_take(struct pl_fuse *f);
-/* Memory goes back when no more come. */
-void pl_fuse_shrink_later(struct pl_fuse *f);
 /* There is a slot and memory again. */
 void pl_fuse_take_on(struct pl_fuse *f);
 void pl_fuse_take_no_more(struct pl_fuse *f);

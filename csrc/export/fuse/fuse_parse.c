@@ -12,10 +12,8 @@
 #include <string.h>
 
 struct body {
-	const char *at; /* what the opcode has of its own */
+	const char *at;
 	size_t len;
-	const char *data; /* what follows it, when that is elsewhere, or NULL */
-	size_t data_len;
 };
 
 static int take(const struct body *body, void *ret, size_t size)
@@ -61,13 +59,13 @@ static int parse_write(const struct body *body, struct pl_fuse_msg *msg)
 	struct fuse_write_in in;
 
 	if (take(body, &in, sizeof(in)) < 0 || in.size > PL_FUSE_DATA_MAX ||
-	    in.size > (body->data ? body->data_len : body->len - sizeof(in)))
+	    in.size > body->len - sizeof(in))
 		return -EINVAL;
 	msg->u.io.fh = in.fh;
 	msg->u.io.off = in.offset;
 	msg->u.io.len = in.size;
 	msg->u.io.flags = in.flags;
-	msg->u.io.data = body->data ? body->data : body->at + sizeof(in);
+	msg->u.io.data = body->at + sizeof(in);
 	return 0;
 }
 
@@ -125,12 +123,9 @@ static int parse_handle(const struct body *body, struct pl_fuse_msg *msg)
 
 static int parse_name(const struct body *body, struct pl_fuse_msg *msg)
 {
-	const char *at = body->data ? body->data : body->at;
-	size_t len = body->data ? body->data_len : body->len;
-
-	if (len == 0 || !memchr(at, '\0', len))
+	if (body->len == 0 || !memchr(body->at, '\0', body->len))
 		return -EINVAL;
-	msg->u.name = at;
+	msg->u.name = body->at;
 	return 0;
 }
 
@@ -162,48 +157,21 @@ static int parse_body(const struct body *body, struct pl_fuse_msg *msg)
 	}
 }
 
-static void parse_head(const struct fuse_in_header *head,
-		       struct pl_fuse_msg *msg)
-{
-	memset(msg, 0, sizeof(*msg));
-	msg->opcode = head->opcode;
-	msg->unique = head->unique;
-	msg->nodeid = head->nodeid;
-}
-
 int pl_fuse_parse(const void *buf, size_t len, struct pl_fuse_msg *ret)
 {
 	struct fuse_in_header head;
-	struct body body = { .data = NULL };
+	struct body body;
 
 	if (len < sizeof(head))
 		return -EBADMSG;
 	memcpy(&head, buf, sizeof(head));
-	parse_head(&head, ret);
+	memset(ret, 0, sizeof(*ret));
+	ret->opcode = head.opcode;
+	ret->unique = head.unique;
+	ret->nodeid = head.nodeid;
 	if (head.len != len)
 		return -EINVAL;
 	body.at = (const char *)buf + sizeof(head);
 	body.len = len - sizeof(head);
-	return parse_body(&body, ret);
-}
-
-int pl_fuse_parse_ring(const struct pl_fuse_ring_head *from,
-		       const void *payload, struct pl_fuse_msg *ret)
-{
-	struct fuse_in_header head;
-	uint32_t data_len = from->entry.payload_len;
-	struct body body = {
-		.at = (const char *)from->op,
-		.data = payload,
-		.data_len = data_len,
-	};
-
-	memcpy(&head, from->in_out, sizeof(head));
-	parse_head(&head, ret);
-	if (data_len > PL_FUSE_DATA_MAX || head.len < sizeof(head) + data_len)
-		return -EINVAL;
-	body.len = head.len - sizeof(head) - data_len;
-	if (body.len > sizeof(from->op))
-		return -EINVAL;
 	return parse_body(&body, ret);
 }

@@ -53,11 +53,4 @@ struct pl_fuse_msg {
  */
 int pl_fuse_parse(const void *buf, size_t len, struct pl_fuse_msg *ret);
 
-/*
- * The same of a request that came through a ring (fuse_ring.c), in pieces;
- * payload: PL_FUSE_DATA_MAX bytes. Its length is that of its pieces.
- */
-int pl_fuse_parse_ring(const struct pl_fuse_ring_head *from,
-		       const void *payload, struct pl_fuse_msg *ret);
-
 #endif

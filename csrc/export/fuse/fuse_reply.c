@@ -39,10 +39,6 @@ static int send_out(struct pl_fuse *f, uint64_t unique, int error,
 	};
 	ssize_t n;
 
-	if (f->now) {
-		pl_fuse_ring_reply(f->now, error, data, len);
-		return 0;
-	}
 	do {
 		n = writev(f->p.fd, iov, len ? 2 : 1);
 	} while (n < 0 && errno == EINTR);
@@ -71,10 +67,6 @@ void pl_fuse_answer(struct pl_fuse_slot *slot, int error)
 	struct fuse_out_header *head = &slot->out.head;
 	size_t len = 0;
 
-	if (slot->ringed) {
-		pl_fuse_ring_answer(slot, error);
-		return;
-	}
 	if (error == 0 && slot->opcode == FUSE_READ) {
 		head = (struct fuse_out_header *)slot->req.buf - 1;
 		len = slot->req.len;

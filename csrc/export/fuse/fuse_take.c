@@ -42,8 +42,7 @@ static void shrink_when_quiet(void *arg)
 	do {
 		seen = f->served;
 		pl_loop_sleep_ms(f->p.loop, QUIET_MS);
-	} while (!f->freeing && (f->inflight || f->served != seen ||
-				 !pl_fuse_ring_shrink(f->ring)));
+	} while (!f->freeing && (f->inflight || f->served != seen));
 	f->shrinking = false;
 	if (f->freeing)
 		pl_fuse_free(f);
@@ -51,7 +50,7 @@ static void shrink_when_quiet(void *arg)
 		pl_fuse_pool_shrink(f->pool);
 }
 
-void pl_fuse_shrink_later(struct pl_fuse *f)
+static void shrink_later(struct pl_fuse *f)
 {
 	if (f->shrinking || !f->taking)
 		return;
@@ -138,7 +137,7 @@ static void take_requests(struct pl_fuse *f)
 	f->reading = false;
 	if (f->taking && !f->starved && !f->armed)
 		arm(f);
-	pl_fuse_shrink_later(f);
+	shrink_later(f);
 }
 
 static void ready(struct pl_ev *ev, int res, bool more)

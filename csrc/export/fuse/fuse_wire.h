@@ -17,29 +17,6 @@
  * carries it as received: the kernel looks the request up by all 64 bits. */
 #define PL_FUSE_UNIQUE_RESEND (UINT64_C(1) << 63)
 
-/* Linux 6.14: requests through io_uring, when fuse.enable_uring says so. */
-#define PL_FUSE_OVER_IO_URING (UINT64_C(1) << 41)
-#define PL_FUSE_CMD_REGISTER 1u
-#define PL_FUSE_CMD_COMMIT_AND_FETCH 2u
-
-/* What a request has besides its payload, in memory of ours. */
-struct pl_fuse_ring_head {
-	uint8_t in_out[128]; /* fuse_in_header, fuse_out_header */
-	uint8_t op[128]; /* what follows it: fuse_read_in ... */
-	struct {
-		uint64_t flags, commit_id;
-		uint32_t payload_len, padding;
-		uint64_t reserved;
-	} entry;
-};
-
-/* The command itself, in the second half of a long SQE. */
-struct pl_fuse_ring_cmd {
-	uint64_t flags, commit_id;
-	uint16_t queue;
-	uint8_t padding[6];
-};
-
 /* The largest data of one READ or WRITE: 256 pages, the kernel's default. */
 #define PL_FUSE_DATA_MAX (1u << 20)
 

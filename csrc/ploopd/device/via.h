@@ -67,11 +67,6 @@ struct pl_via {
 	int (*probe)(struct pl_failure *f);
 	/* What a worker that dies had taken is repeated on this kernel. */
 	bool (*survives)(void);
-	/*
-	 * The device fails when its worker dies or is to be replaced; then the
-	 * keeper ends, too, and leaves folder and device to detach or attach.
-	 */
-	bool one_worker;
 
 	/* ---- the launcher ---- */
 
@@ -117,7 +112,6 @@ struct pl_via {
 
 	/* The worker's ring takes commands to devices (base/loop.h). */
 	bool commands;
-	bool wide_commands; /* the long ones */
 	/*
 	 * NULL, or: becomes what answers the device, with the keeper's
 	 * capabilities, before anything of the image is read; requests may wait
@@ -139,8 +133,7 @@ struct pl_via {
 	void (*stop)(void *front);
 };
 
-extern const struct pl_via pl_via_fuse, pl_via_fuse_ring, pl_via_nbd,
-	pl_via_ublk;
+extern const struct pl_via pl_via_fuse, pl_via_nbd, pl_via_ublk;
 
 /* By --via's word. NULL: there is none of that name ("auto" neither). */
 const struct pl_via *pl_via_by_name(const char *name);

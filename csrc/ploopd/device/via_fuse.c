@@ -18,14 +18,14 @@
 #include "ploopd/log.h"
 #include "ploopd/device/loopdev.h"
 #include "ploopd/shared.h"
-#include "ploopd/device/via_fuse.h"
+#include "ploopd/device/via.h"
 #include "ploopd/worker.h"
 
 #define FUSE_MEMORY (64u << 20) /* bytes of request buffers at most */
 
 /* ---- is it there ---- */
 
-int pl_fuse_front_probe(struct pl_failure *f)
+static int probe(struct pl_failure *f)
 {
 	int fd, rc = pl_fuse_device_open(&fd, f);
 
@@ -46,7 +46,7 @@ static bool survives(void)
 
 /* ---- the launcher ---- */
 
-int pl_fuse_front_prepare(struct pl_making *m, struct pl_failure *f)
+static int prepare(struct pl_making *m, struct pl_failure *f)
 {
 	char name[PL_LOOP_NAME];
 	int rc = pl_fuse_device_open(&m->device_fd, f);
@@ -55,8 +55,8 @@ int pl_fuse_front_prepare(struct pl_making *m, struct pl_failure *f)
 	return rc < 0 ? rc : pl_fuse_mount(m->device_fd, name, &m->own_fd, f);
 }
 
-int pl_fuse_front_make(struct pl_making *m, struct pl_blockdev *ret,
-		       struct pl_failure *f)
+static int make(struct pl_making *m, struct pl_blockdev *ret,
+		struct pl_failure *f)
 {
 	bool read_only = m->att->read_only;
 	char name[PL_LOOP_NAME];
@@ -75,7 +75,7 @@ int pl_fuse_front_make(struct pl_making *m, struct pl_blockdev *ret,
 
 /* ---- commands ---- */
 
-int pl_fuse_front_remove(const struct pl_blockdev *dev, const char *id,
+static int remove_device(const struct pl_blockdev *dev, const char *id,
 			 bool served, unsigned timeout_ms, struct pl_failure *f)
 {
 	/* An unserved file answers EIO: nothing waits. */
@@ -83,8 +83,8 @@ int pl_fuse_front_remove(const struct pl_blockdev *dev, const char *id,
 	return pl_loopdev_detach(dev, id, timeout_ms, f);
 }
 
-int pl_fuse_front_show_size(const struct pl_blockdev *dev, const char *id,
-			    uint64_t size, struct pl_failure *f)
+static int show_size(const struct pl_blockdev *dev, const char *id,
+		     uint64_t size, struct pl_failure *f)
 {
 	(void)size; /* the file says it */
 	return pl_loopdev_show_size(dev, id, f);
@@ -93,7 +93,7 @@ int pl_fuse_front_show_size(const struct pl_blockdev *dev, const char *id,
 /* ---- the keeper ---- */
 
 /* Without its file system there is nobody to wait for. */
-bool pl_fuse_front_gone(int device_fd)
+static bool gone(int device_fd)
 {
 	struct pollfd p = { device_fd, POLLIN, 0 };
 
@@ -113,8 +113,7 @@ static void note(void *arg, const char *text)
 	pl_log("%s", text);
 }
 
-int pl_fuse_front_serve(struct pl_worker *w, unsigned ring_queues, void **ret,
-			struct pl_err *err)
+static int serve(struct pl_worker *w, void **ret, struct pl_err *err)
 {
 	struct pl_fuse_params p = {
 		.loop = w->loop,
@@ -123,7 +122,6 @@ int pl_fuse_front_serve(struct pl_worker *w, unsigned ring_queues, void **ret,
 		.session = &w->shared->fuse,
 		.name = w->name,
 		.max_memory = FUSE_MEMORY,
-		.ring_queues = ring_queues,
 		.gone = on_gone,
 		.note = note,
 		.arg = w,
@@ -135,44 +133,39 @@ int pl_fuse_front_serve(struct pl_worker *w, unsigned ring_queues, void **ret,
 	return rc;
 }
 
-static int serve(struct pl_worker *w, void **ret, struct pl_err *err)
-{
-	return pl_fuse_front_serve(w, 0, ret, err);
-}
-
-bool pl_fuse_front_in_use(const void *front)
+static bool in_use(const void *front)
 {
 	return pl_fuse_in_use(front);
 }
 
-unsigned pl_fuse_front_inflight(const void *front)
+static unsigned inflight(const void *front)
 {
 	return pl_fuse_inflight(front);
 }
 
-void pl_fuse_front_grown(void *front)
+static void grown(void *front)
 {
 	pl_fuse_grown(front);
 }
 
-void pl_fuse_front_stop(void *front)
+static void stop(void *front)
 {
 	pl_fuse_stop(front);
 }
 
 const struct pl_via pl_via_fuse = {
 	.name = "fuse",
-	.probe = pl_fuse_front_probe,
+	.probe = probe,
 	.survives = survives,
-	.prepare = pl_fuse_front_prepare,
-	.make = pl_fuse_front_make,
+	.prepare = prepare,
+	.make = make,
 	.find = pl_loopdev_find,
-	.remove = pl_fuse_front_remove,
-	.show_size = pl_fuse_front_show_size,
-	.gone = pl_fuse_front_gone,
+	.remove = remove_device,
+	.show_size = show_size,
+	.gone = gone,
 	.serve = serve,
-	.in_use = pl_fuse_front_in_use,
-	.inflight = pl_fuse_front_inflight,
-	.grown = pl_fuse_front_grown,
-	.stop = pl_fuse_front_stop,
+	.in_use = in_use,
+	.inflight = inflight,
+	.grown = grown,
+	.stop = stop,
 };

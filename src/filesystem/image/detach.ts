@@ -32,7 +32,7 @@ export async function detachDevice(attachment: Detachable, options: RunDirectory
 
 /** What waits for a device that nobody serves any more is to fail; else unmounting waits, too. FUSE does so by itself. */
 export async function endDead(attachment: Attachment, options: RunDirectoryOption = {}): Promise<void> {
-  if (attachment.live || attachment.device === null || attachment.via?.startsWith('fuse')) return;
+  if (attachment.live || attachment.device === null || attachment.via === 'fuse') return;
   await detachAttachment(attachment, { runDir: options.runDir }).catch((error: unknown) => {
     if (!(error instanceof PloopError) || error.code !== 'MOUNTED') throw error;
   });

@@ -249,7 +249,7 @@ pl_test("takes commands to devices only when it was made for them")
 	is_int(pl_loop_run(loop), 0);
 	is_int(c.res, -EACCES);
 	pl_loop_free(loop);
-	require(pl_loop_new_commands(&loop, 8, false, &err) == 0);
+	require(pl_loop_new_commands(&loop, 8, &err) == 0);
 	pl_co_start(send_command, &c);
 	is_int(pl_loop_run(loop), 0);
 	is_int(c.res, -EOPNOTSUPP); /* it has none */
@@ -262,7 +262,7 @@ pl_test("is settled when every completion was seen, and counts its turns")
 	struct pl_err err;
 	uint64_t turns;
 
-	require(pl_loop_new_commands(&loop, 8, false, &err) == 0);
+	require(pl_loop_new_commands(&loop, 8, &err) == 0);
 	turns = pl_loop_turns(loop);
 	if (!pl_loop_settled(loop))
 		skip("io_uring: Linux 6.1 for work that waits for the loop");

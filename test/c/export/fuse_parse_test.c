@@ -185,59 +185,6 @@ pl_test("survives a million random requests")
 	ok(true);
 }
 
-/* ---- the same in pieces, from a ring ---- */
-
-static int parse_pieces(uint32_t opcode, uint32_t op_len, uint32_t payload_len,
-			struct pl_fuse_msg *msg)
-{
-	static uint8_t payload[PL_FUSE_DATA_MAX] = "disk";
-	struct pl_fuse_ring_head from = { .entry.payload_len = payload_len };
-	struct fuse_write_in in = { .offset = 8192, .size = 4096 };
-	struct fuse_in_header head = {
-		.opcode = opcode,
-		.unique = 42,
-		.nodeid = 2,
-		.len = (uint32_t)sizeof(head) + op_len + payload_len,
-	};
-	int rc;
-
-	memcpy(from.in_out, &head, sizeof(head));
-	memcpy(from.op, &in, sizeof(in));
-	rc = pl_fuse_parse_ring(&from, payload, msg);
-	is_int(msg->unique, 42);
-	if (rc == 0 && opcode == FUSE_WRITE)
-		ok(msg->u.io.data == payload);
-	if (rc == 0 && opcode == FUSE_LOOKUP)
-		ok(msg->u.name == (char *)payload);
-	return rc;
-}
-
-pl_test("puts the pieces of a ring's request together")
-{
-	const uint32_t op = sizeof(struct fuse_write_in);
-	struct pl_fuse_msg msg;
-
-	is_int(parse_pieces(FUSE_WRITE, op, 4096, &msg), 0);
-	is_int(msg.u.io.off, 8192);
-	is_int(msg.u.io.len, 4096);
-	is_int(parse_pieces(FUSE_LOOKUP, 0, 5, &msg), 0);
-}
-
-pl_test("refuses pieces that contradict each other")
-{
-	const uint32_t op = sizeof(struct fuse_write_in);
-	struct pl_fuse_msg msg;
-
-	is_int(parse_pieces(FUSE_WRITE, op, 4095, &msg), -EINVAL);
-	is_int(parse_pieces(FUSE_WRITE, op - 1, 4096, &msg), -EINVAL);
-	is_int(parse_pieces(FUSE_WRITE, 129, 4096, &msg), -EINVAL);
-	is_int(parse_pieces(FUSE_WRITE, op, PL_FUSE_DATA_MAX + 1, &msg),
-	       -EINVAL);
-	is_int(parse_pieces(FUSE_WRITE, UINT32_MAX - 4200, 4096, &msg),
-	       -EINVAL);
-	is_int(parse_pieces(FUSE_LOOKUP, 0, 4, &msg), -EINVAL);
-}
-
 int main(void)
 {
 	return pl_tap_main();

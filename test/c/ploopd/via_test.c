@@ -47,18 +47,6 @@ pl_test("who gives a device to the next worker keeps what that needs")
 	ok(!pl_via_by_name("fuse")->keeps_admin);
 }
 
-pl_test("a device that ends with its worker is had only by asking for it")
-{
-	const struct pl_via *ring = pl_via_by_name("fuse-ring");
-	struct pl_failure f = { 0 };
-	const struct pl_via *via;
-
-	ok(ring->one_worker && !ring->survives() && ring->renew);
-	pl_via_choose(NULL, &via, &f);
-	ok(via != ring);
-	ok(!pl_via_by_name("fuse")->one_worker);
-}
-
 pl_test("state.json keeps it; without a word it is from before the choice")
 {
 	char root[] = "/tmp/ploop-via-XXXXXX", path[PATH_MAX];
