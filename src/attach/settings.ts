@@ -5,6 +5,7 @@ import { readDescriptor } from '../image/descriptor.js';
 import { native, type DiscardPolicy } from '../native/index.js';
 import { findAttachment, type DeviceLimits, type OnFull } from './attachments.js';
 import { control, deadDaemon } from './control.js';
+import { adaptNbdTimer } from './nbd-timer.js';
 import { whileDetached } from './operations.js';
 import type { RunDirectoryOption } from './run-directory.js';
 
@@ -32,7 +33,9 @@ export async function changeSettings(dir: string, options: ChangeSettingsOptions
   if (attachment !== null && !attachment.live) throw deadDaemon(attachment);
   if (attachment !== null) {
     const what = Object.fromEntries(Object.entries({ onFull, discard, iops, bps }).filter(([, value]) => value !== undefined));
-    return { directory: attachment.directory, ...(await control(attachment, 'set', what, { signal })) };
+    const now = await control(attachment, 'set', what, { signal });
+    if (iops !== undefined || bps !== undefined) await adaptNbdTimer(attachment, now);
+    return { directory: attachment.directory, ...now };
   }
   await readDescriptor(dir);
   const missing = Object.entries({ '--on-full': onFull, '--iops': iops, '--bps': bps }).find(([, value]) => value !== undefined);

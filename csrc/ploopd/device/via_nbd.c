@@ -11,7 +11,10 @@
  * When a worker was killed nobody knows how much of the stream it had read, so
  * the keeper gives the device a new connection (renew). The kernel repeats what
  * was in flight on the old one when the request's timer runs out: the first
- * time that it finds another connection (REPEAT_MS). A worker that hands over
+ * time that it finds another connection (REPEAT_MS; there is no other way to
+ * make it, see docs/decisions.md). Each time that it runs out for a request
+ * that is merely slow is a line in the kernel's log, so a device with limits,
+ * where requests are slow every day, has a longer one. A worker that hands over
  * stops between two requests and leaves the connection as it is.
  *
  * A device is ours when its backend identifier is the attachment's name
@@ -36,7 +39,8 @@
 #include "ploopd/shared.h"
 #include "ploopd/device/via_nbd.h"
 
-#define REPEAT_MS 5000u
+#define REPEAT_MS 2000u
+#define REPEAT_LIMITED_MS 5000u /* also src/attach/nbd-timer.ts */
 #define DEAD_S 60u /* for a new connection; then requests fail */
 #define RENEW_MS 10000u /* for the kernel to see that one is dead */
 #define SOCKET_ROOM (2 << 20) /* bytes that may be on their way */
@@ -179,14 +183,15 @@ static int connect_device(struct pl_making *m, uint32_t *ret,
 			0;
 }
 
-static void set_repeat(const char *device)
+static void set_repeat(const char *device, struct pl_limits limits)
 {
 	char path[64], text[16];
 	int fd, n;
 
 	snprintf(path, sizeof(path), "/sys/block/%.20s/queue/io_timeout",
 		 device);
-	n = snprintf(text, sizeof(text), "%u", REPEAT_MS);
+	n = snprintf(text, sizeof(text), "%u",
+		     limits.iops || limits.bps ? REPEAT_LIMITED_MS : REPEAT_MS);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	/* Without it the kernel waits for half a minute. */
 	if (fd < 0 || write(fd, text, (size_t)n) != n)
@@ -244,7 +249,7 @@ static int make(struct pl_making *m, struct pl_blockdev *ret,
 				   "whose a device is"),
 			"It needs Linux 5.14. Use --via fuse");
 	}
-	set_repeat(device);
+	set_repeat(device, m->att->limits);
 	rc = open_once(ret, index);
 	if (rc == 0)
 		return 0;

@@ -71,7 +71,8 @@ async function deaths() {
   const before = await kernelSaid(/reconnected socket/);
   await upgradeAttachment(await attachment(image));
   const renewedByUpgrade = (await kernelSaid(/reconnected socket/)) - before;
-  const { status, errors } = await fio.result;
+  const { status, errors, slowestMs } = await fio.result;
+  step(`the slowest request took ${slowestMs} ms`);
   const { restarts } = await attachment(image);
   // The kernel may take the new connection for the dead one, just then: one more death, and nothing lost.
   return { underLoad, status, errors, restarted: restarts >= 2, renewedByUpgrade, failed: await kernelSaid(/I\/O error|EXT4-fs error/) };
@@ -109,10 +110,12 @@ async function limits() {
   await changeSettings(image, { bps: 64 * 1024 });
   const fio = startFio('/tmp/mnt', { sizeMib: 1, depth: 128 });
   await until(async () => (await kernelSaid(/Possible stuck request/)) > stuck);
-  const { bps } = await attachment(image);
+  const { bps, device } = await attachment(image);
+  const timers = [await queue(device ?? '', 'io_timeout')];
   await changeSettings(image, { bps: 0 });
+  timers.push(await queue(device ?? '', 'io_timeout'));
   const { status, errors } = await fio.result;
-  return { bps, status, errors, renewed: (await kernelSaid(/reconnected socket/)) - before };
+  return { bps, timers, status, errors, renewed: (await kernelSaid(/reconnected socket/)) - before };
 }
 
 /** The keeper is killed and replaced; then both are, under the mounted file system. */

@@ -43,10 +43,18 @@ export async function killWorker(dir: string): Promise<void> {
   });
 }
 
+interface FioResult {
+  status: number;
+  errors: number;
+  bytes: number;
+  /** Of the writes; for people, as times in a guest mean little. */
+  slowestMs: number;
+}
+
 export interface Fio {
   child: ChildProcess;
   /** What fio counted at its end. */
-  result: Promise<{ status: number; errors: number; bytes: number }>;
+  result: Promise<FioResult>;
 }
 
 /** Random writes below a directory or on a device, each of them read again and compared at the end. */
@@ -55,21 +63,22 @@ export function startFio(place: string, options: { sizeMib: number; depth?: numb
   const what = [`--size=${options.sizeMib}M`, '--rw=randwrite', `--bs=${options.kib ?? 4}k`, '--ioengine=libaio', '--direct=1'];
   const how = [`--iodepth=${options.depth ?? 16}`, '--fallocate=none'];
   const verify = ['--verify=crc32c', '--do_verify=1', '--verify_fatal=1', '--output-format=json'];
-  let settle: (value: { status: number; errors: number; bytes: number }) => void;
-  const result = new Promise<{ status: number; errors: number; bytes: number }>((resolve) => (settle = resolve));
+  let settle: (value: FioResult) => void;
+  const result = new Promise<FioResult>((resolve) => (settle = resolve));
   const child = execFile('fio', ['--name=v', where, ...what, ...how, ...verify], { maxBuffer: 16 * MIB }, (error, stdout) => {
     const jobs = stdout.includes('{') ? (JSON.parse(stdout.slice(stdout.indexOf('{'))) as FioOutput).jobs : [];
     settle({
       status: error === null ? 0 : Number(error.code ?? 255),
       errors: jobs.reduce((sum, job) => sum + job.error + (job.total_err ?? 0), 0),
       bytes: jobs.reduce((sum, job) => sum + job.write.io_bytes, 0),
+      slowestMs: Math.round(Math.max(0, ...jobs.map((job) => job.write.clat_ns.max)) / 1e6),
     });
   });
   return { child, result };
 }
 
 interface FioOutput {
-  jobs: { error: number; total_err?: number; write: { io_bytes: number } }[];
+  jobs: { error: number; total_err?: number; write: { io_bytes: number; clat_ns: { max: number } } }[];
 }
 
 export async function queue(device: string, name: string): Promise<number> {
