@@ -2,10 +2,13 @@
 // Two projects: `unit` (test/<folder>/**) and `e2e` (test/e2e/**: attaches, mounts, runs containers; two files at a time).
 import { defineConfig } from 'vitest/config';
 
+import { LongestFirst } from './test/helpers/longest-first.js';
+
 const shared = { pool: 'forks' as const, setupFiles: ['test/helpers/setup.ts'], globals: false, expect: { poll: { timeout: 30_000 } } };
 
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {
