@@ -183,27 +183,38 @@ static uint64_t left_run(const struct remap *m, uint64_t c)
 	return n;
 }
 
-/*
- * Gives it back. Neither header copy may speak of it any more, in case the
- * other one gets damaged.
- */
-static void drop_left(struct remap *m)
+static int punch_left(struct remap *m)
 {
-	struct pl_layer *ly = m->ly;
 	uint64_t cs = remap_cluster_size(m), n;
 	int rc = 0;
 
 	for (uint64_t c = 0; rc == 0 && c < m->n_left; c += n ? n : 1) {
 		n = left_run(m, c);
 		if (n)
-			rc = pl_store_punch(ly->st, c * cs, n * cs);
-		for (uint64_t i = 0; rc == 0 && i < n; i++)
-			if (alloc_is_used(ly, c + i))
-				alloc_free_now(ly, c + i);
+			rc = pl_store_punch(m->ly->st, c * cs, n * cs);
 	}
+	return rc;
+}
+
+/*
+ * Gives it back. Neither header copy may speak of it any more, in case the
+ * other one gets damaged. The holes are durable before anything is used again:
+ * a cluster that is taken must read as zeros whatever else gets lost.
+ */
+static int drop_left(struct remap *m)
+{
+	struct pl_layer *ly = m->ly;
+	int rc = punch_left(m), synced = 0;
+
+	if (rc == 0)
+		rc = synced = commit_sync(ly);
+	for (uint64_t c = 0; rc == 0 && c < m->n_left; c++)
+		if (is_left(m, c) && alloc_is_used(ly, c))
+			alloc_free_now(ly, c);
 	/* What stays is out of use until it is opened again. */
 	if (rc < 0)
 		pl_layer_distrust(ly);
+	return synced;
 }
 
 /* ---- the moment ---- */
@@ -266,9 +277,7 @@ static int commit(struct remap *m)
 	swap_tables(m);
 	ly->alloc.n_used -= m->n_data;
 	rc = commit_header(ly);
-	if (rc == 0)
-		drop_left(m);
-	return rc;
+	return rc == 0 ? drop_left(m) : rc;
 }
 
 /* The journal is empty behind the checkpoint, and all is in its place. */
