@@ -324,13 +324,13 @@ static int file_seek_data(struct pl_store *st, uint64_t off,
 static int file_seek_space(struct pl_store *st, uint64_t off,
 			   uint64_t *ret_start, uint64_t *ret_end)
 {
-	struct {
+	union {
 		struct fiemap map;
-		struct fiemap_extent extent;
+		char room[sizeof(struct fiemap) + sizeof(struct fiemap_extent)];
 	} ask = { .map = { .fm_start = off,
 			   .fm_length = FIEMAP_MAX_OFFSET - off,
 			   .fm_extent_count = 1 } };
-	const struct fiemap_extent *e = &ask.extent;
+	const struct fiemap_extent *e = ask.map.fm_extents;
 
 	if (ioctl(file_of(st)->fd, FS_IOC_FIEMAP, &ask) < 0)
 		return errno == ENOTTY ? -EOPNOTSUPP : -errno;
