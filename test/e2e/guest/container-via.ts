@@ -13,7 +13,7 @@ import { listContainerSnapshots, snapshotContainer } from '../../../src/containe
 import { startContainer } from '../../../src/container/start.js';
 import { stopContainer } from '../../../src/container/stop.js';
 import type { ViaChoice } from '../../../src/attach/via.js';
-import { attachment, inflight, killWorker, MIB, refusal, until } from './attached.js';
+import { attachment, killWorker, MIB, refusal, until } from './attached.js';
 
 export interface LifeOutcome {
   via: string | null;
@@ -43,12 +43,14 @@ export async function lifeThrough(ctid: string, via: ViaChoice, roots: Roots): P
   const before = Number(await inside("df -k / | tail -1 | awk '{print $2}'"));
   const refused = await refusal(setContainer(ctid, { ...roots, diskspaceBytes: 192 * MIB }));
   const after = Number(await inside("df -k / | tail -1 | awk '{print $2}'"));
-  // Writes that go to the disk all the time, and a sum of what they are.
-  const writing = inside(
-    'for i in 1 2 3 4 5 6; do dd if=/dev/urandom of=/root/$i bs=64k count=16 conv=fsync 2>/dev/null; done; cat /root/[1-6] | md5sum',
-  );
-  await until(async () => (await inflight(imageDir)) > 0);
-  const killedUnderWrites = await killWorker(imageDir).then(() => true);
+  // Writes that go to the disk until they are told to stop, and a sum of what they are.
+  const write = 'i=$((i % 6 + 1)); dd if=/dev/urandom of=/root/$i bs=64k count=16 conv=fsync 2>/dev/null';
+  let ended = false;
+  const writing = inside(`i=0; until [ -e /root/stop ]; do ${write}; done; cat /root/[1-6] | md5sum`).finally(() => (ended = true));
+  await until(async () => (await inside('ls /root/1')) !== '');
+  await killWorker(imageDir);
+  const killedUnderWrites = !ended;
+  await inside('touch /root/stop');
   const sum = await writing;
   const { restarts } = await attachment(imageDir);
   await inside('sync');
