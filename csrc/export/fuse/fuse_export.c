@@ -158,6 +158,7 @@ static void submit(struct pl_fuse *f, const struct pl_fuse_msg *msg,
 	f->free = slot->next;
 	f->inflight++;
 	/* A read takes what it asked for, a write what it brought. */
+	f->begun += keeps ? slot->req.len : 0;
 	slot->chunk = pl_fuse_pool_keep(f->pool, keeps ? slot->req.len : 0);
 	*inflight_of(slot) = slot->unique;
 	if (rc < 0 || (slot->req.len == 0 && slot->req.op != PL_REQ_FLUSH))

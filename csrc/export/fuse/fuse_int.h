@@ -33,6 +33,7 @@ struct pl_fuse {
 	struct pl_ev ready; /* there are requests to take */
 	struct pl_fuse_slot *free;
 	unsigned inflight;
+	uint64_t begun; /* bytes of the requests that this turn began */
 	unsigned credit; /* reads that may be in vain */
 	unsigned unasked; /* turns that did not try for another request */
 	bool taking; /* requests, until it is stopped */

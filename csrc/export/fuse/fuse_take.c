@@ -8,6 +8,7 @@
  * several in flight more are likely to wait, and what is taken together is
  * submitted together: fewer turns of the loop, fewer calls to the disk. How
  * likely is learnt: a read that finds a request pays for some that do not.
+ * What is long keeps the disk busy by itself, and is begun at once.
  *
  * INVARIANTS
  *  1. While `taking`, and outside of take_requests(): `armed` or `starved`; of
@@ -31,6 +32,7 @@
 #define CREDIT_MAX 16u /* reads in vain, in a row */
 #define PROBE 16u /* without credit: one of so many turns tries all the same */
 #define TOGETHER 16u /* so many are begun before more are taken */
+#define LONG (64u << 10) /* bytes; nothing is gained by keeping these back */
 
 /* ---- memory goes back when it is quiet ---- */
 
@@ -131,9 +133,10 @@ static void take_requests(struct pl_fuse *f)
 	bool more;
 
 	f->reading = true;
+	f->begun = 0;
 	more = take_one(f);
 	for (unsigned n = 1; n < TOGETHER && f->taking && more; n++)
-		more = read_on(f) && take_another(f);
+		more = f->begun < LONG && read_on(f) && take_another(f);
 	f->reading = false;
 	if (f->taking && !f->starved && !f->armed)
 		arm(f);

@@ -350,6 +350,26 @@ pl_test("takes together what comes together, once that has been seen")
 	teardown();
 }
 
+pl_test("begins a long request before it takes another")
+{
+	struct fuse_read_in in = { .size = 65536 };
+
+	setup(false);
+	hear();
+	for (int round = 0; round < 16; round++) {
+		ask_for_reads(6);
+		for (int i = 0; i < 6; i++)
+			is_int(hear(), 0);
+	}
+	for (unsigned i = 0; i < 6; i++)
+		ask(FUSE_READ, 1000 + i, &in, sizeof(in));
+	pl_loop_turn(loop, true);
+	is_int(pl_fuse_inflight(fuse), 1);
+	for (int i = 0; i < 6; i++)
+		is_int(hear(), 0);
+	teardown();
+}
+
 static void pause_engine(void *arg)
 {
 	pl_engine_pause(arg);
