@@ -82,7 +82,10 @@ async function measure(subject: Subject, { seconds, rounds }: BenchOptions): Pro
       const { files } = await age(mountPoint, { ...AGING, ...(round === 0 ? {} : AGAIN), seed: round + 1, prefix: `r${round}-` });
       const sums = await checksums(mountPoint);
       const database = await startDatabase(join(mountPoint, `commits-${round}.db`), QUIET);
-      const { owners, ...space } = await aside(subject, database, seconds);
+      const { owners, ...space } = await aside(subject, database, seconds).catch(async (error: unknown) => {
+        await database.close().catch(() => undefined); // else the file system stays in use, and that is all one would hear of
+        throw error;
+      });
       if (owners !== undefined) outcome.owners.push(owners);
       const took = database.take();
       took.delete(LOOKING);
