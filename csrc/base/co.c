@@ -70,9 +70,9 @@ static void asan_leave(void **fake, const void *bottom, size_t size)
 static void asan_enter(void *fake, bool from_main)
 {
 #ifdef PL_ASAN
-	__sanitizer_finish_switch_fiber(
-		fake, from_main ? &sched.main_bottom : NULL,
-		from_main ? &sched.main_size : NULL);
+	__sanitizer_finish_switch_fiber(fake,
+					from_main ? &sched.main_bottom : NULL,
+					from_main ? &sched.main_size : NULL);
 #else
 	(void)fake, (void)from_main;
 #endif

@@ -9,7 +9,7 @@
 
 #define PL_PLANT_RECORD_BEFORE_DATA 1u /* ownership durable before the data */
 #define PL_PLANT_EARLY_REUSE 2u /* a freed cluster at once, not when durable */
-#define PL_PLANT_UNSYNCED_LAYER 4u /* descriptor renamed before the layer syncs */
+#define PL_PLANT_UNSYNCED_LAYER 4u /* descriptor renamed before layer syncs */
 
 #ifdef PL_PLANTS
 extern unsigned pl_planted;

@@ -109,8 +109,7 @@ static int add_cluster(struct pl_chain *ch, struct merge *m, uint64_t off,
 	struct pl_entry top;
 	struct run run;
 	unsigned b = (unsigned)(off % ch->cluster_size / ch->block_size);
-	unsigned stop =
-		b + (unsigned)pl_div_up(end - off, ch->block_size);
+	unsigned stop = b + (unsigned)pl_div_up(end - off, ch->block_size);
 	int rc;
 
 	do {

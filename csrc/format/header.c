@@ -106,8 +106,7 @@ void pl_header_layout(struct pl_header *hdr, uint32_t journal_len)
 	hdr->journal_off = hdr->dir_off + hdr->dir_pages * PL_PAGE;
 	hdr->journal_len = journal_len;
 	hdr->first_cluster =
-		round_up(hdr->journal_off + journal_len,
-			 pl_cluster_size(hdr)) /
+		round_up(hdr->journal_off + journal_len, pl_cluster_size(hdr)) /
 		pl_cluster_size(hdr);
 }
 
@@ -198,8 +197,8 @@ static int unsupported(const void *page, uint64_t unknown, struct pl_err *err)
 
 static bool region_ok(uint64_t off, uint64_t len)
 {
-	return off % PL_PAGE == 0 && len % PL_PAGE == 0 &&
-	       off >= 2 * PL_PAGE && off < (1ull << 62) && len < (1ull << 40);
+	return off % PL_PAGE == 0 && len % PL_PAGE == 0 && off >= 2 * PL_PAGE &&
+	       off < (1ull << 62) && len < (1ull << 40);
 }
 
 static int validate_places(const struct pl_header *h, struct pl_err *err)
@@ -222,8 +221,9 @@ static int validate_places(const struct pl_header *h, struct pl_err *err)
 		return corrupt(err, "the first cluster", h->first_cluster);
 	if (h->dir_off < h->journal_off + h->journal_len &&
 	    h->journal_off < h->dir_off + h->dir_pages * PL_PAGE)
-		return corrupt(err, "the directory's place (it overlaps the "
-				    "journal)",
+		return corrupt(err,
+			       "the directory's place (it overlaps the "
+			       "journal)",
 			       h->dir_off);
 	if (h->dir_off + h->dir_pages * PL_PAGE > h->first_cluster * cs &&
 	    h->dir_off < h->first_cluster * cs)
@@ -297,9 +297,8 @@ int pl_header_decode(const void *page, struct pl_header *ret,
 				  get32(page, H_VERSION), VERSION);
 	decode_fields(page, ret);
 	if (ret->incompatible & ~KNOWN_INCOMPATIBLE)
-		return unsupported(page,
-				   ret->incompatible & ~KNOWN_INCOMPATIBLE,
-				   err);
+		return unsupported(
+			page, ret->incompatible & ~KNOWN_INCOMPATIBLE, err);
 	return validate(ret, err);
 }
 

@@ -215,9 +215,8 @@ int pl_image_snapshot_prepare(struct pl_image *img, struct pl_chain *live,
 			      const char *name, const char *description,
 			      const char *holder, struct pl_err *err)
 {
-	return prepare(img, live,
-		       &(struct wanted){ name, description, holder }, true,
-		       err);
+	return prepare(img, live, &(struct wanted){ name, description, holder },
+		       true, err);
 }
 
 /* ---- commit ---- */

@@ -19,8 +19,8 @@
 	  "Nothing is lost, the other copy is good; but the next fault there " \
 	  "would cost the layer.")                                             \
 	X(HEADER, "header", NONE,                                              \
-	  "The layer can't be opened, or only for reading, nor what builds "     \
-	  "on it.")        \
+	  "The layer can't be opened, or only for reading, nor what builds "   \
+	  "on it.")                                                            \
 	X(FEATURE, "feature", NONE,                                            \
 	  "The layer was written by a newer program and needs it; nothing "    \
 	  "is wrong with it.")                                                 \

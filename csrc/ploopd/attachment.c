@@ -57,8 +57,8 @@ const char *pl_limits_wrong(struct pl_limits limits)
 {
 	if (limits.iops > PL_LIMIT_IOPS_MAX)
 		return "iops: at most 1000000000";
-	if (limits.bps && (limits.bps < PL_LIMIT_BPS_MIN ||
-			   limits.bps > PL_LIMIT_BPS_MAX))
+	if (limits.bps &&
+	    (limits.bps < PL_LIMIT_BPS_MIN || limits.bps > PL_LIMIT_BPS_MAX))
 		return "bps: from 64K (65536) to 64T bytes a second";
 	return NULL;
 }

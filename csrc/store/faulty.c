@@ -45,8 +45,7 @@ static bool fires(struct pl_faults *f, const char *what, bool is_read)
 
 static const char *name_of(enum pl_io_op op)
 {
-	static const char *const names[] = { "read", "write", "sync",
-					     "punch" };
+	static const char *const names[] = { "read", "write", "sync", "punch" };
 
 	return names[op];
 }
@@ -157,9 +156,9 @@ static int faulty_link(struct pl_dir *dir, struct pl_dir *from,
 
 	if (!f->inner->ops->link)
 		return -EOPNOTSUPP;
-	return fires(f, "link", false) ? error_of(f) :
-					 f->inner->ops->link(f->inner, from,
-							     name);
+	return fires(f, "link", false) ?
+		       error_of(f) :
+		       f->inner->ops->link(f->inner, from, name);
 }
 
 static int faulty_unlink(struct pl_dir *dir, const char *name)

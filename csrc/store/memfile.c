@@ -28,8 +28,8 @@ struct mem_file *memfile_clone(const struct mem_file *f)
 		return NULL;
 	c->size = f->size;
 	c->n_pages = f->n_pages;
-	c->pages = calloc(f->n_pages ? f->n_pages : 1,
-			  sizeof(struct mem_page *));
+	c->pages =
+		calloc(f->n_pages ? f->n_pages : 1, sizeof(struct mem_page *));
 	if (!c->pages) {
 		free(c);
 		return NULL;

@@ -95,9 +95,8 @@ static void snapshot(struct sample *s, const char *name, const char *holder)
 	struct disk *old = top(s), *d = &s->disk[s->n_disks];
 	char id[PL_ID_LEN + 1];
 
-	if (s->failed ||
-	    !fine(s, pl_image_snapshot(s->img, s->ch, name, NULL, holder, id,
-				       &s->err)))
+	if (s->failed || !fine(s, pl_image_snapshot(s->img, s->ch, name, NULL,
+						    holder, id, &s->err)))
 		return;
 	snprintf(old->snapshot, sizeof(old->snapshot), "%s", name);
 	d->size = old->size;

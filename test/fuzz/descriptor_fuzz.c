@@ -29,8 +29,7 @@ static bool same(const struct pl_image_desc *a, const struct pl_image_desc *b)
 		       !strcmp(s->name, t->name) &&
 		       !strcmp(s->description, t->description) &&
 		       !strcmp(s->created, t->created) &&
-		       !strcmp(s->holder, t->holder) &&
-		       s->hidden == t->hidden;
+		       !strcmp(s->holder, t->holder) && s->hidden == t->hidden;
 	}
 	return good;
 }

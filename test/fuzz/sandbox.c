@@ -133,7 +133,8 @@ static void snapshot(struct pl_dir *dir)
 
 	fuzz_require(pl_image_open(&img, dir, PL_IMAGE_WRITE, "fuzz", &err) ==
 		     0);
-	fuzz_require(pl_image_snapshot(img, NULL, NULL, "", NULL, id, &err) == 0);
+	fuzz_require(pl_image_snapshot(img, NULL, NULL, "", NULL, id, &err) ==
+		     0);
 	pl_image_close(img);
 }
 

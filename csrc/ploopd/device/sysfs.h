@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 /* The first line of /sys/block/<device>/<what>: 0 or -errno. */
-static inline int read_sysfs(const char *device, const char *what,
-			     char *buf, size_t size)
+static inline int read_sysfs(const char *device, const char *what, char *buf,
+			     size_t size)
 {
 	char path[320];
 	ssize_t n;

@@ -77,8 +77,7 @@ pl_test("the highest limits and the longest requests do not overflow")
 	pl_limit_set(&l, (struct pl_limits){ .iops = PL_LIMIT_IOPS_MAX,
 					     .bps = PL_LIMIT_BPS_MIN });
 	is_int(pl_limit_take(&l, UINT64_MAX, SECOND), 0);
-	ok(pl_limit_take(&l, 512, SECOND) ==
-	   3600 * SECOND - SECOND / 10);
+	ok(pl_limit_take(&l, 512, SECOND) == 3600 * SECOND - SECOND / 10);
 }
 
 /* Turns without waiting: time does not pass as far as the engine's concerned. */

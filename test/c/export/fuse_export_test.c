@@ -225,7 +225,8 @@ pl_test("finds one file by two names, and refuses everything else")
 	is_int(call(FUSE_LOOKUP, 2, "disk", 5), 0);
 	memcpy(&entry, reply.data, sizeof(entry));
 	is_int(entry.attr.size, SIZE);
-	ok(entry.attr_valid > 24 * 3600); /* who lists loop devices asks the kernel */
+	ok(entry.attr_valid >
+	   24 * 3600); /* who lists loop devices asks the kernel */
 	is_int(call(FUSE_LOOKUP, 4, "ploop:x", 8), 0);
 	is_int(call(FUSE_LOOKUP, 6, "other", 6), -ENOENT);
 	is_int(call(FUSE_STATFS, 8, "", 0), 0);

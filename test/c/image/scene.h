@@ -97,8 +97,8 @@ static inline bool scene_holds(struct pl_chain *ch, uint64_t block, uint64_t n,
 static inline bool scene_snapshot(struct scene *sc, const char *name,
 				  char id[PL_ID_LEN + 1])
 {
-	return scene_says(sc, pl_image_snapshot(sc->img, sc->ch, name, NULL, NULL,
-						id, &sc->err));
+	return scene_says(sc, pl_image_snapshot(sc->img, sc->ch, name, NULL,
+						NULL, id, &sc->err));
 }
 
 static inline bool scene_note(void *arg, const struct pl_finding *f)

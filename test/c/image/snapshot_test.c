@@ -83,8 +83,8 @@ enum step { PREPARED, COMMITTED, SWITCHED, FLUSHED, SETTLED, SEALED, STEPS };
 
 static bool go_to(enum step step, char *id)
 {
-	if (pl_image_snapshot_prepare(sc.img, sc.ch, "s", NULL, NULL,
-				      &sc.err) < 0)
+	if (pl_image_snapshot_prepare(sc.img, sc.ch, "s", NULL, NULL, &sc.err) <
+	    0)
 		return false;
 	if (step >= COMMITTED &&
 	    pl_image_snapshot_commit(sc.img, sc.ch, &sc.err) < 0)
