@@ -137,7 +137,7 @@ pl_test("data cut off by a shrink never shows where it lay (FMT-088)")
 	finish();
 }
 
-/* A cut-off disk over a layer that is larger, its map page in a host cluster. */
+/* A disk cut off over a larger layer; its map page is in a host cluster. */
 static bool cut_over_larger(void)
 {
 	if (!begin() || !add(16) || put(ch, 0, 16 * PER, 'b') < 0 ||
