@@ -9,6 +9,7 @@
  *			time (default 50)
  *	--time MS	stops in good order after that long
  *	--max-fill PCT	units used more than that stay (default 85)
+ *	--below		what layers below show comes on stdin: see pack/below.c
  *
  * Says JSON lines on stdout: {"event":"estimate",...}, {"event":"progress",...}
  * while it moves, {"event":"result",...} at the end, all sizes in bytes.
@@ -161,7 +162,8 @@ static int pack(struct pack *p, bool estimate)
 static int usage(void)
 {
 	fputs("usage: ploop-pack --unit BYTES [--estimate] [--rate BYTES] "
-	      "[--busy PCT] [--time MS] [--max-fill PERCENT] MOUNTPOINT\n",
+	      "[--busy PCT] [--time MS] [--max-fill PERCENT] [--below] "
+	      "MOUNTPOINT\n",
 	      stderr);
 	return 2;
 }
@@ -186,6 +188,7 @@ int main(int argc, char **argv)
 		{ "busy", required_argument, NULL, 'b' },
 		{ "time", required_argument, NULL, 't' },
 		{ "max-fill", required_argument, NULL, 'f' },
+		{ "below", no_argument, NULL, 'l' },
 		{ NULL, 0, NULL, 0 }
 	};
 	struct pack p = { .root = -1,
@@ -194,7 +197,7 @@ int main(int argc, char **argv)
 			  .progress = say_progress,
 			  .stop = &stop_signal };
 	uint64_t unit_bytes = 0;
-	bool estimate = false;
+	bool estimate = false, below = false;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -219,6 +222,9 @@ int main(int argc, char **argv)
 		case 'f':
 			p.max_fill = strtod(optarg, NULL) / 100;
 			break;
+		case 'l':
+			below = true;
+			break;
 		default:
 			return usage();
 		}
@@ -229,6 +235,9 @@ int main(int argc, char **argv)
 		return usage();
 	catch_signals();
 	int ret = pack_open(&p, argv[optind], unit_bytes);
+
+	if (ret == 0 && below)
+		ret = pack_read_below(&p, stdin);
 
 	if (ret == 0) {
 		load_open(&p.load, p.dev, p.load.busy_percent);

@@ -4,10 +4,13 @@
 import { PloopError } from '../errors.js';
 import { startCompanion } from '../exec/companion.js';
 import { nativeFile } from '../native/binding.js';
+import { rangeLines, type Extent } from './space/extent.js';
 
 export interface PackOptions {
   /** What the host gets back in one piece: the layer's cluster, or its block where the discard policy is that fine. */
   unitBytes: number;
+  /** What layers below the writable one show: it is neither moved nor counted, because they keep it wherever it is. */
+  below?: readonly Extent[] | undefined;
   /** Only says what it would bring. */
   estimateOnly?: boolean | undefined;
   /** Stops in good order after that long. */
@@ -25,7 +28,7 @@ export interface PackOptions {
 
 export interface PackEstimate {
   unitBytes: number;
-  /** In use by files and by the file system itself. */
+  /** In use by files and by the file system itself, without what layers below show. */
   usedBytes: number;
   /** All units that hold something: what the host spends at most when everything free is trimmed. */
   heldBytes: number;
@@ -67,8 +70,9 @@ type Line =
  * for what cannot be packed: other file systems, no journal, bigalloc.
  */
 export async function packFileSystem(mountPoint: string, options: PackOptions): Promise<PackResult> {
-  const { signal } = options;
-  const packer = await startCompanion(nativeFile('ploop-pack'), [...packArguments(options), mountPoint], { signal });
+  const { signal, below } = options;
+  const input = below === undefined ? undefined : rangeLines(below);
+  const packer = await startCompanion(nativeFile('ploop-pack'), [...packArguments(options), mountPoint], { signal, input });
   let before: PackEstimate | undefined;
   let after: PackEstimate | undefined;
   for (;;) {
@@ -89,8 +93,9 @@ export async function packFileSystem(mountPoint: string, options: PackOptions): 
 }
 
 function packArguments(options: PackOptions): string[] {
-  const { unitBytes, estimateOnly, timeBudgetMs, rateBytesPerSecond, busyPercent, maxFillPercent } = options;
+  const { unitBytes, below, estimateOnly, timeBudgetMs, rateBytesPerSecond, busyPercent, maxFillPercent } = options;
   const args = ['--unit', String(unitBytes)];
+  if (below !== undefined) args.push('--below');
   if (estimateOnly === true) args.push('--estimate');
   if (timeBudgetMs !== undefined) args.push('--time', String(Math.max(1, Math.round(timeBudgetMs))));
   if (rateBytesPerSecond !== undefined) args.push('--rate', String(Math.max(1, Math.round(rateBytesPerSecond))));

@@ -4,7 +4,7 @@ import { PloopError } from '../errors.js';
 import { startCompanion } from '../exec/companion.js';
 import { run } from '../exec/run.js';
 import { nativeFile } from '../native/binding.js';
-import type { Extent } from './space/ext4-free.js';
+import { rangeLines, type Extent } from './space/extent.js';
 import { syncFileSystem } from './sync.js';
 
 export interface TrimOptions {
@@ -41,7 +41,7 @@ type Line = { event: 'progress'; doneBytes: number; ofBytes: number } | ({ event
 /** Like fstrim(8), but in small ranges with pauses, long free extents first: csrc/tools/ploop-trim.c. */
 export async function trimFileSystem(mountPoint: string, options: TrimOptions = {}): Promise<Trimmed> {
   const { signal, onProgress, ranges } = options;
-  const input = ranges === undefined ? undefined : `${ranges.map(([from, to]) => `${from} ${to - from}\n`).join('')}\n`;
+  const input = ranges === undefined ? undefined : rangeLines(ranges);
   // ext4 does not trim what was freed in a transaction that is not committed yet.
   await syncFileSystem(mountPoint);
   const trimmer = await startCompanion(nativeFile('ploop-trim'), [...trimArguments(options), mountPoint], { signal, input });

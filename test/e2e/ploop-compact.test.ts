@@ -107,7 +107,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop compact', () => {
     expect((await compact()).steps[0]).toMatchObject({ skipped: expect.stringContaining('discards are off') as string });
   });
 
-  it('packs where clusters come back whole, but not what snapshots would keep a second time', async () => {
+  it('packs where clusters come back whole, and nothing of what a snapshot shows', async () => {
     await ploop('create', dir, '--size', '512M');
     await ploop('set', dir, '--discard', 'cluster');
     await ploop('mount', dir, mountPoint);
@@ -118,7 +118,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop compact', () => {
     expect(packed?.movedBytes).toBeGreaterThan(0);
     expect(await sums()).toEqual(before);
     await ploop('snapshot', dir);
-    expect((await compact()).steps[1]).toMatchObject({ skipped: expect.stringContaining('layers below would keep the old') as string });
+    expect((await compact()).steps[1]).toMatchObject({ skipped: null, movedBytes: 0 });
   });
 
   it('wants figures that make sense', async () => {

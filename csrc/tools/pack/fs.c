@@ -164,6 +164,7 @@ int pack_open(struct pack *p, const char *path, uint64_t unit_bytes)
 void pack_close(struct pack *p)
 {
 	free(p->unit);
+	free(p->below);
 	free(p->piece);
 	free(p->seen);
 	free(p->stuck);

@@ -276,6 +276,7 @@ static void count_moved(struct mover *m, const struct pack_piece *piece,
 	p->moved_pieces++;
 	p->unit[piece->block / p->unit_blocks].used -= n;
 	p->unit[hole.block / p->unit_blocks].used += n;
+	pack_written(p, hole.block, n);
 }
 
 /*

@@ -7,6 +7,7 @@
  *
  *   fs.c     the file system: its geometry, files by inode number, trim
  *   space.c  which blocks are used (FS_IOC_GETFSMAP), counted by unit
+ *   below.c  which of them layers below show
  *   walk.c   which of them are files' data, and whose (FIEMAP)
  *   plan.c   which units to empty into which
  *   donor.c  free blocks of the wanted units, held by an unnamed file
@@ -28,13 +29,15 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "../load.h"
 
 /* Of a unit. */
 struct pack_unit {
-	uint32_t used; /* blocks in use, by anything */
+	uint32_t used; /* blocks in use, by anything, of the top layer */
+	uint32_t below; /* blocks in use that layers below show */
 	uint32_t movable; /* of those: data of files that can be moved */
 	bool victim; /* to be emptied */
 };
@@ -62,6 +65,8 @@ struct pack {
 	/* by inode number, a bit each */
 	uint8_t *seen; /* in this walk */
 	uint8_t *stuck; /* could not be moved before */
+	/* what layers below show, a bit for each block; NULL = nothing */
+	uint8_t *below;
 	uint32_t unit_blocks;
 	uint64_t units;
 	struct pack_unit *unit;
@@ -120,6 +125,15 @@ typedef int pack_free_fn(void *arg, uint64_t block, uint64_t len);
 int pack_read_space(struct pack *p);
 int pack_each_free(struct pack *p, uint64_t block, uint64_t len,
 		   pack_free_fn *fn, void *arg);
+
+/* ---- below.c ---- */
+
+/* Lines "offset length" in bytes, up to an empty one. */
+int pack_read_below(struct pack *p, FILE *from);
+bool pack_below(const struct pack *p, uint64_t block);
+uint32_t pack_count_below(const struct pack *p, uint64_t block, uint32_t len);
+/* The blocks are the top's now. */
+void pack_written(struct pack *p, uint64_t block, uint32_t len);
 
 /* ---- walk.c ---- */
 

@@ -3,7 +3,8 @@
  * Which units to empty. The sparsest first, as long as what they hold fits
  * into the holes of those that stay: so each block that is moved gives the
  * most back. Units with anything fixed in them stay, and so are the best
- * places to move to.
+ * places to move to. What layers below show is neither moved nor counted: see
+ * below.c.
  */
 #include <stdlib.h>
 
@@ -19,6 +20,11 @@ static bool can_empty(const struct pack *p, const struct pack_unit *u)
 	       u->used <= (uint32_t)(p->max_fill * p->unit_blocks);
 }
 
+static uint32_t holes_of(const struct pack *p, const struct pack_unit *u)
+{
+	return p->unit_blocks - u->used - u->below;
+}
+
 /* Holes of all units that are not empty, and what the host holds for them. */
 static uint64_t count_holes(struct pack *p)
 {
@@ -32,52 +38,50 @@ static uint64_t count_holes(struct pack *p)
 			continue;
 		p->used_blocks += p->unit[i].used;
 		p->held_units++;
-		holes += p->unit_blocks - p->unit[i].used;
+		holes += holes_of(p, &p->unit[i]);
 	}
 	p->ideal_units = (p->used_blocks + p->unit_blocks - 1) / p->unit_blocks;
 	return holes;
 }
 
+/* Those that can be emptied, the sparsest first. NULL: no memory. */
+static uint64_t *in_order(const struct pack *p, uint64_t *ret_n)
+{
+	uint64_t *place = calloc(p->unit_blocks + 2, sizeof(*place));
+	uint64_t *order = NULL, n = 0;
+
+	for (uint64_t i = 0; place && i < p->units; i++)
+		if (can_empty(p, &p->unit[i]))
+			place[p->unit[i].used + 1]++, n++;
+	if (place)
+		order = calloc(n + 1, sizeof(*order));
+	for (uint32_t used = 1; order && used <= p->unit_blocks; used++)
+		place[used] += place[used - 1];
+	for (uint64_t i = 0; order && i < p->units; i++)
+		if (can_empty(p, &p->unit[i]))
+			order[place[p->unit[i].used]++] = i;
+	free(place);
+	*ret_n = order ? n : 0;
+	return order;
+}
+
 void pack_plan(struct pack *p)
 {
-	uint64_t holes = count_holes(p);
-	/* by how much is used: how many units can be emptied */
-	uint64_t *count = calloc(p->unit_blocks + 1, sizeof(*count));
-	uint32_t used;
+	uint64_t holes = count_holes(p), n;
+	uint64_t *order = in_order(p, &n);
 
 	p->victims = 0;
 	p->move_blocks = 0;
-	if (!count)
-		return;
-	for (uint64_t i = 0; i < p->units; i++)
-		if (can_empty(p, &p->unit[i]))
-			count[p->unit[i].used]++;
-	for (used = 1; used <= p->unit_blocks; used++) {
-		uint64_t take = 0;
+	for (uint64_t i = 0; i < n; i++) {
+		struct pack_unit *u = &p->unit[order[i]];
+		uint64_t left = holes - holes_of(p, u);
 
-		while (take < count[used]) {
-			uint64_t left = holes - (p->unit_blocks - used);
-
-			if ((p->move_blocks + used) * 100 >
-			    left * USABLE_PERCENT)
-				break;
-			holes = left;
-			p->move_blocks += used;
-			take++;
-		}
-		p->victims += take;
-		if (take < count[used]) {
-			count[used] = take;
+		if ((p->move_blocks + u->used) * 100 > left * USABLE_PERCENT)
 			break;
-		}
-	}
-	for (uint64_t i = 0; i < p->units; i++) {
-		struct pack_unit *u = &p->unit[i];
-
-		if (!can_empty(p, u) || u->used > used || count[u->used] == 0)
-			continue;
+		holes = left;
+		p->move_blocks += u->used;
+		p->victims++;
 		u->victim = true;
-		count[u->used]--;
 	}
-	free(count);
+	free(order);
 }

@@ -93,7 +93,11 @@ static int count_free(void *arg, const struct fsmap *record)
 		uint64_t room = p->unit_blocks - block % p->unit_blocks;
 		uint64_t n = left < room ? left : room;
 
-		p->unit[block / p->unit_blocks].used -= (uint32_t)n;
+		struct pack_unit *u = &p->unit[block / p->unit_blocks];
+		uint32_t below = pack_count_below(p, block, (uint32_t)n);
+
+		u->used -= (uint32_t)n - below;
+		u->below -= below;
 		block += n;
 		left -= n;
 	}
@@ -106,10 +110,14 @@ int pack_read_space(struct pack *p)
 	struct pack_unit *last = &p->unit[p->units - 1];
 	int ret;
 
-	for (uint64_t i = 0; i < p->units; i++)
-		p->unit[i] = (struct pack_unit){ .used = p->unit_blocks };
-	if (tail > 0)
-		last->used = tail;
+	for (uint64_t i = 0; i < p->units; i++) {
+		struct pack_unit *u = &p->unit[i];
+		uint32_t n = tail > 0 && u == last ? tail : p->unit_blocks;
+
+		*u = (struct pack_unit){ 0 };
+		u->below = pack_count_below(p, i * p->unit_blocks, n);
+		u->used = n - u->below;
+	}
 	/* What is free is complete; what is not, 6.18 leaves out in places. */
 	ret = each_record(p, 0, p->blocks * p->block_size, count_free, p);
 	/* What is behind the end of the device is no room. */

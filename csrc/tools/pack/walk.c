@@ -114,11 +114,14 @@ static int add_extent(struct pack *p, uint32_t ino,
 
 	while (left > 0 && block + left <= p->blocks) {
 		uint64_t room = p->unit_blocks - block % p->unit_blocks;
-		uint32_t n = (uint32_t)(left < room ? left : room);
+		uint32_t most = (uint32_t)(left < room ? left : room), n = 1;
 		struct pack_unit *u = &p->unit[block / p->unit_blocks];
+		bool below = pack_below(p, block);
 
-		u->movable += n;
-		if (u->used <= p->candidate_used) {
+		while (n < most && pack_below(p, block + n) == below)
+			n++;
+		u->movable += below ? 0 : n;
+		if (!below && u->used <= p->candidate_used) {
 			struct pack_piece piece = { .block = block,
 						    .ino = ino,
 						    .lblk = (uint32_t)lblk,

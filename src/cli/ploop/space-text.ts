@@ -17,7 +17,7 @@ export function spaceFacts(space: SpaceEstimate): [string, string | null][] {
     ['packing, beyond', packBytes === null || packBytes === 0 ? null : `${formatSize(packBytes)} at best`],
     [
       'snapshots hold',
-      heldBytes === null || heldBytes === 0 ? null : `${formatSize(heldBytes)} that the file system does not use any more`,
+      heldBytes === null || heldBytes === 0 ? null : `up to ${formatSize(heldBytes)} that the file system does not use any more`,
     ],
   ];
 }

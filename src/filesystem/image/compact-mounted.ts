@@ -2,6 +2,7 @@
 // The steps of a compaction that work through the mounted file system: trim and pack.
 import { PloopError } from '../../errors.js';
 import { packFileSystem } from '../pack.js';
+import { belowRanges } from '../space/below.js';
 import { reclaimable } from '../space/reclaimable.js';
 import { syncFileSystem } from '../sync.js';
 import { trimFileSystem, trimJournal } from '../trim.js';
@@ -36,10 +37,19 @@ export async function packStep(work: Work, mountPoint: string, type: FileSystemT
   if (why !== undefined) return { skipped: why };
   const timeBudgetMs = timeLeft(work);
   if (timeBudgetMs === 0) return { skipped: 'the time was used up' };
-  const { signal, onProgress, rateBytesPerSecond, busyPercent } = options;
+  const { runDir, signal, onProgress, rateBytesPerSecond, busyPercent } = options;
   const unitBytes = packUnit(work);
+  const below = work.descriptor.layers.length > 1 ? await belowRanges(work.dir, { runDir, signal }) : undefined;
   try {
-    const packed = await packFileSystem(mountPoint, { unitBytes, signal, onProgress, rateBytesPerSecond, busyPercent, timeBudgetMs });
+    const packed = await packFileSystem(mountPoint, {
+      unitBytes,
+      below,
+      signal,
+      onProgress,
+      rateBytesPerSecond,
+      busyPercent,
+      timeBudgetMs,
+    });
     const again = packed.stopped === 'done' ? await trimAgain(work, mountPoint) : 0;
     await syncFileSystem(mountPoint);
     const { stopped, movedBytes, trimmedBytes, gentlePauses, before } = packed;
@@ -81,11 +91,10 @@ export async function trimFreed(work: Work, mountPoint: string): Promise<number>
 function packSkipped({ options, descriptor }: Work, type: FileSystemType): string | undefined {
   if (options.pack === false) return 'not asked for';
   if (options.pack !== true) {
-    const { discard, blockSize, layers } = descriptor;
+    const { discard, blockSize } = descriptor;
     if (discard === 'off' || (discard === 'block' && blockSize <= EXT4_BLOCK_BYTES)) {
       return `does not pay: with --discard ${discard} it would free nothing`;
     }
-    if (layers.length > 1) return 'does not pay: what it moves would be written anew, and layers below would keep the old';
   }
   return type === 'ext4' ? undefined : `${type} cannot be packed`;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bitmaps of blocks: what the image has host space for, against what the file system uses.
 import { BLOCKS_PER_PAGE, type SpacePage } from '../../attach/space.js';
-import type { Extent } from './ext4-free.js';
+import type { Extent } from './extent.js';
 
 const PAGE_BYTES = BLOCKS_PER_PAGE / 8;
 const CLUSTER_BYTES = 8;
@@ -36,6 +36,26 @@ export class FreeMap {
       setBits(bitmap, first, after);
     }
     return bitmap;
+  }
+
+  /** Free bytes in blocks that the top has data for and that are used in part. For the page asked for last. */
+  partlyFree({ page, masks, blockSizeBytes }: SpacePage): number {
+    const start = page * BLOCKS_PER_PAGE * blockSizeBytes;
+    const end = start + BLOCKS_PER_PAGE * blockSizeBytes;
+    let bytes = 0;
+    // Of [from, to), which is within one block.
+    const add = (from: number, to: number): void => {
+      const block = Math.floor((from - start) / blockSizeBytes);
+      if (from >= start && from < end && ((masks[block >> 3] ?? 0) & (1 << (block & 7))) !== 0) bytes += to - from;
+    };
+    for (let at = this.#at; (this.#extents[at]?.[0] ?? Infinity) < end; at++) {
+      const [from, to] = this.#extents[at] ?? [0, 0];
+      const first = Math.ceil(from / blockSizeBytes) * blockSizeBytes;
+      const last = Math.floor(to / blockSizeBytes) * blockSizeBytes;
+      if (from < first) add(from, Math.min(to, first));
+      if (to > last && last >= first) add(last, to);
+    }
+    return bytes;
   }
 }
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The free blocks of an ext4 that is not mounted, from its block bitmaps. Reads nothing but metadata, changes nothing.
 
+import type { Extent } from './extent.js';
+
 /** Reads bytes of the disk; offset and length multiples of 512. */
 export type ReadDisk = (offset: number, length: number) => Promise<Buffer>;
-
-/** [first byte, first byte after] */
-export type Extent = readonly [number, number];
 
 const SUPERBLOCK_AT = 1024;
 const INCOMPAT_RECOVER = 0x4;

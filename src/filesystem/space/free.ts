@@ -9,7 +9,8 @@ import { run } from '../../exec/run.js';
 import { nativeFile } from '../../native/binding.js';
 import { native } from '../../native/index.js';
 import { parseSuperblock, SUPERBLOCK_BYTES } from '../superblock.js';
-import { ext4FreeExtents, type Extent, type ReadDisk } from './ext4-free.js';
+import { ext4FreeExtents, type ReadDisk } from './ext4-free.js';
+import { addRange, type Extent } from './extent.js';
 
 export type FreeSpace = { extents: Extent[]; why: null } | { extents: null; why: string };
 
@@ -41,9 +42,7 @@ function parseExtents(text: string): Extent[] {
   for (const line of text.split('\n')) {
     const [start, length] = line.split(' ').map(Number);
     if (line === '' || start === undefined || length === undefined) continue;
-    const last = extents.at(-1);
-    if (last !== undefined && last[1] === start) last[1] += length;
-    else extents.push([start, start + length]);
+    addRange(extents, start, start + length);
   }
   return extents.sort((a, b) => a[0] - b[0]);
 }

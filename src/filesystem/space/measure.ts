@@ -8,9 +8,9 @@ import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { spacePages } from '../../attach/space.js';
 import { PloopError } from '../../errors.js';
 import { run } from '../../exec/run.js';
-import type { DiscardPolicy } from '../../native/index.js';
 import { imageFileSystem, type ImageFileSystem } from '../image/usage.js';
 import { addCounts, countBlocks, FreeMap, NO_BLOCKS, type BlockCounts } from './blocks.js';
+import { heldBySnapshots, trimAndPack } from './estimate.js';
 import { freeSpace, type FreeSpace } from './free.js';
 
 export interface MeasureOptions extends RunDirectoryOption {
@@ -29,9 +29,9 @@ export interface SpaceEstimate {
   sharedBytes: number;
   /** What trimming would free: blocks of the writable layer that the file system does not use. null: not known. */
   trimBytes: number | null;
-  /** What moving the rest together would free beyond that, at best. */
+  /** What moving the rest together would free beyond that, at best; 0 where packing is impossible. */
   packBytes: number | null;
-  /** Blocks of layers below that the file system does not use: deleting snapshots gives them back. */
+  /** Data in layers of snapshots that the file system does not use any more: deleting them gives back at most that. */
   heldBytes: number | null;
   /** Why something is not known. */
   unknown: string | null;
@@ -54,8 +54,8 @@ export async function measureSpace(dir: string, options: MeasureOptions = {}): P
   const fileSystem = await imageFileSystem(dir, options);
   const layers = await Promise.all(image.layers.map((layer) => withExtents(dir, layer)));
   const usedBytes = fileSystem?.usage.usedBytes ?? null;
-  const { counts, blockSizeBytes, unknown } = await countImage(dir, options);
-  const known = unknown === null && counts !== null;
+  const counted = await countImage(dir, options);
+  const { counts, blockSizeBytes, unknown } = counted;
   return {
     image,
     layers,
@@ -66,28 +66,28 @@ export async function measureSpace(dir: string, options: MeasureOptions = {}): P
       smearBytes: usedBytes === null ? null : Math.max(0, image.hostBytes - usedBytes),
       topBytes: (counts?.top ?? 0) * blockSizeBytes,
       sharedBytes: (counts?.below ?? 0) * blockSizeBytes,
-      trimBytes: known ? trimmable(counts, blockSizeBytes, image.discard) : null,
-      packBytes: known ? packable(counts, blockSizeBytes, image.discard) : null,
-      heldBytes: known ? counts.belowFree * blockSizeBytes : null,
+      ...estimates(image, { ...counted, canPack: fileSystem?.type === 'ext4' }),
       unknown,
     },
   };
 }
 
-/** What discards of all free blocks would give back, as the image's policy is. */
-function trimmable(counts: BlockCounts, blockSizeBytes: number, discard: DiscardPolicy): number {
-  if (discard === 'off') return 0;
-  return (discard === 'block' ? counts.topFree : (counts.clusters - counts.clustersUsed) * 64) * blockSizeBytes;
-}
+type Estimates = Pick<SpaceEstimate, 'trimBytes' | 'packBytes' | 'heldBytes'>;
 
-/**
- * Clusters that would become empty if the blocks in use stood as close together as they can. Where every block is given
- * back by itself, a half-empty cluster costs no more than a full one.
- */
-function packable(counts: BlockCounts, blockSizeBytes: number, discard: DiscardPolicy): number {
-  if (discard === 'block') return 0;
-  const fewest = Math.ceil((counts.top - counts.topFree) / 64);
-  return Math.max(0, counts.clustersUsed - fewest) * 64 * blockSizeBytes;
+function estimates(image: ImageDescription, { counts, unknown, canPack, ...counted }: Counted & { canPack: boolean }): Estimates {
+  if (unknown !== null || counts === null) return { trimBytes: null, packBytes: null, heldBytes: null };
+  const dataOf = (wanted: (layer: LayerDescription) => boolean): number =>
+    image.layers.reduce((sum, layer) => sum + (wanted(layer) ? layer.dataBytes : 0), 0);
+  const seenUsedBytes = (counts.below - counts.belowFree) * counted.blockSizeBytes;
+  const topHostBytes = image.layers.find(({ top }) => top)?.hostBytes ?? 0;
+  return {
+    ...trimAndPack({ ...counted, counts, discard: image.discard, topHostBytes, canPack }),
+    heldBytes: heldBySnapshots(
+      dataOf(({ snapshot }) => snapshot !== null),
+      dataOf(({ top, snapshot }) => !top && snapshot === null),
+      seenUsedBytes,
+    ),
+  };
 }
 
 /** The attachment that serves the top, when it can be asked. */
@@ -98,6 +98,7 @@ export async function servingAttachment(dir: string, options: RunDirectoryOption
 
 interface Counted {
   counts: BlockCounts | null;
+  partlyFreeBytes: number;
   blockSizeBytes: number;
   unknown: string | null;
 }
@@ -110,7 +111,7 @@ async function countImage(dir: string, options: MeasureOptions): Promise<Counted
   } catch (error) {
     // Somebody else holds the image, or its daemon does not answer: the rest is worth telling all the same.
     if (!(error instanceof PloopError) || error.code === 'INTERRUPTED') throw error;
-    return { counts: null, blockSizeBytes: 0, unknown: error.message };
+    return { counts: null, partlyFreeBytes: 0, blockSizeBytes: 0, unknown: error.message };
   }
 }
 
@@ -118,12 +119,14 @@ async function countPages(dir: string, live: Attachment | null, options: Measure
   const { free, signal } = options;
   const map = free.extents === null ? null : new FreeMap(free.extents);
   let counts = NO_BLOCKS;
+  let partlyFreeBytes = 0;
   let blockSizeBytes = 0;
   for await (const page of spacePages(dir, live, { signal })) {
     blockSizeBytes = page.blockSizeBytes;
     counts = addCounts(counts, countBlocks(page, map?.page(page) ?? null));
+    partlyFreeBytes += map?.partlyFree(page) ?? 0;
   }
-  return { counts, blockSizeBytes, unknown: free.why };
+  return { counts, partlyFreeBytes, blockSizeBytes, unknown: free.why };
 }
 
 /** filefrag(8) asks the host's file system (FIEMAP); not all of them can say. */

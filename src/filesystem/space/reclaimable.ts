@@ -4,7 +4,7 @@ import type { Attachment } from '../../attach/attachments.js';
 import { BLOCKS_PER_PAGE, spacePages, type SpacePage } from '../../attach/space.js';
 import type { DiscardPolicy } from '../../native/index.js';
 import { FreeMap } from './blocks.js';
-import type { Extent } from './ext4-free.js';
+import { addRange, type Extent } from './extent.js';
 import { freeSpace } from './free.js';
 
 const PAGE_BYTES = BLOCKS_PER_PAGE / 8;
@@ -39,9 +39,7 @@ function addPage(
     for (let bit = 0; bit < CLUSTER_BYTES * 8; bit++) {
       if (((blocks[bit >> 3] ?? 0) & (1 << (bit & 7))) === 0) continue;
       const start = (page * BLOCKS_PER_PAGE + cluster * 8 + bit) * blockSizeBytes;
-      const last = found.at(-1);
-      if (last !== undefined && last[1] === start) last[1] += blockSizeBytes;
-      else found.push([start, start + blockSizeBytes]);
+      addRange(found, start, start + blockSizeBytes);
     }
   }
 }
