@@ -8,7 +8,6 @@
  */
 #include "ploopd/device/loopdev.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/loop.h>
@@ -21,7 +20,7 @@
 #include <unistd.h>
 
 #include "ploopd/clock.h"
-#include "ploopd/device/sysfs.h"
+#include "ploopd/device/blockdev.h"
 
 #define ATTEMPTS 100 /* free devices that others took before us */
 
@@ -33,39 +32,19 @@ static bool backed_by(const char *device, const char *name)
 	char file[PATH_MAX];
 	const char *slash;
 
-	if (read_sysfs(device, "loop/backing_file", file, sizeof(file)) < 0)
+	if (pl_blockdev_read(device, "loop/backing_file", file, sizeof(file)) <
+	    0)
 		return false;
 	slash = strrchr(file, '/');
 	return !strcmp(slash ? slash + 1 : file, name);
 }
 
-static void describe(const char *device, struct pl_blockdev *ret)
-{
-	snprintf(ret->path, sizeof(ret->path), "/dev/%.20s", device);
-	if (read_sysfs(device, "dev", ret->devno, sizeof(ret->devno)) < 0)
-		ret->devno[0] = '\0';
-}
-
 bool pl_loopdev_find(const char *id, struct pl_blockdev *ret)
 {
 	char name[PL_LOOP_NAME];
-	struct dirent *de;
-	bool found = false;
-	DIR *d;
 
 	pl_attachment_name(id, name);
-	d = opendir("/sys/block");
-	if (!d)
-		return false;
-	while (!found && (de = readdir(d)) != NULL) {
-		if (strncmp(de->d_name, "loop", 4) != 0 ||
-		    !backed_by(de->d_name, name))
-			continue;
-		describe(de->d_name, ret);
-		found = true;
-	}
-	closedir(d);
-	return found;
+	return pl_blockdev_find("loop", name, backed_by, ret);
 }
 
 /* ---- attaching ---- */
@@ -156,21 +135,11 @@ int pl_loopdev_attach(struct pl_blockdev *ret, int file_fd,
 				  "cannot set up a loop device%s%s",
 				  number < 0 ? "" : ": ", ret->path);
 	snprintf(device, sizeof(device), "loop%d", number);
-	describe(device, ret);
+	pl_blockdev_describe(device, ret);
 	return 0;
 }
 
 /* ---- detaching ---- */
-
-static int in_use(const struct pl_blockdev *dev, struct pl_failure *f)
-{
-	return pl_hint(f,
-		       pl_err_set(&f->err, PL_E_MOUNTED, EBUSY,
-				  "%s is mounted or open", dev->path),
-		       "Unmount it (or end what uses it) first; find its users "
-		       "with: grep %s /proc/*/mountinfo; fuser -v %s",
-		       dev->devno, dev->path);
-}
 
 static bool still_ours(const struct pl_blockdev *dev, const char *name)
 {
@@ -226,13 +195,13 @@ int pl_loopdev_detach(const struct pl_blockdev *dev, const char *id,
 	for (unsigned i = 0; (rc = clear(dev, name)) == -EBUSY && i < 20; i++)
 		pl_sleep_ms(10);
 	if (rc == -EBUSY)
-		return in_use(dev, f);
+		return pl_blockdev_in_use(dev, f);
 	if (rc < 0 && rc != -ENXIO)
 		return pl_err_sys(&f->err, rc, "cannot clear %s", dev->path);
 	for (unsigned wait = 1; still_ours(dev, name); wait += wait < 20) {
 		if (pl_now_ms() > end) {
 			take_back(dev, name);
-			return in_use(dev, f);
+			return pl_blockdev_in_use(dev, f);
 		}
 		pl_sleep_ms(wait);
 	}

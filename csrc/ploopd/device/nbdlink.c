@@ -275,29 +275,30 @@ int pl_nbdlink_reconnect(int link, uint32_t index, const char *backend,
 	return no_device(ask(link, &m, 0, NULL));
 }
 
-int pl_nbdlink_resize(int link, uint32_t index, const char *backend,
-		      uint64_t size)
+/* One attribute of a device gets another value. */
+static int change(int link, uint32_t index, const char *backend, uint16_t what,
+		  uint64_t value)
 {
 	struct message m;
 	int rc = reconfigure(link, &m, index, backend);
 
 	if (rc < 0)
 		return rc;
-	put64(&m, NBD_ATTR_SIZE_BYTES, size);
+	put64(&m, what, value);
 	return no_device(ask(link, &m, 0, NULL));
+}
+
+int pl_nbdlink_resize(int link, uint32_t index, const char *backend,
+		      uint64_t size)
+{
+	return change(link, index, backend, NBD_ATTR_SIZE_BYTES, size);
 }
 
 int pl_nbdlink_end_on_close(int link, uint32_t index, const char *backend,
 			    bool end)
 {
-	struct message m;
-	int rc = reconfigure(link, &m, index, backend);
-
-	if (rc < 0)
-		return rc;
-	put64(&m, NBD_ATTR_CLIENT_FLAGS,
-	      end ? (uint64_t)NBD_CFLAG_DISCONNECT_ON_CLOSE : 0);
-	return no_device(ask(link, &m, 0, NULL));
+	return change(link, index, backend, NBD_ATTR_CLIENT_FLAGS,
+		      end ? (uint64_t)NBD_CFLAG_DISCONNECT_ON_CLOSE : 0);
 }
 
 int pl_nbdlink_disconnect(int link, uint32_t index)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "ploopd/clock.h"
+#include "ploopd/device/blockdev.h"
 #include "ploopd/device/ublkdev_int.h"
 
 #define ATTEMPTS 20 /* udev and blkid open a device for a moment */
@@ -67,16 +68,6 @@ static bool open_elsewhere(const char *path)
 	if (d)
 		closedir(d);
 	return found;
-}
-
-static int in_use(const struct pl_blockdev *dev, struct pl_failure *f)
-{
-	return pl_hint(f,
-		       pl_err_set(&f->err, PL_E_MOUNTED, EBUSY,
-				  "%s is mounted or open", dev->path),
-		       "Unmount it (or end what uses it) first; find its users "
-		       "with: grep %s /proc/*/mountinfo; fuser -v %s",
-		       dev->devno, dev->path);
 }
 
 /* Ours alone: the descriptor, or -EBUSY. */
@@ -197,7 +188,7 @@ static int remove_served(uint32_t id, const struct pl_blockdev *dev,
 	int fd = claim(dev), rc = 0;
 
 	if (fd == -EBUSY)
-		return in_use(dev, f);
+		return pl_blockdev_in_use(dev, f);
 	if (fd < 0 && fd != -ENXIO && fd != -ENOENT)
 		return pl_err_sys(&f->err, fd, "cannot open %s", dev->path);
 	/* What the page cache of the device itself still has. */
@@ -207,7 +198,7 @@ static int remove_served(uint32_t id, const struct pl_blockdev *dev,
 		rc = stop_and_delete(id, &fd, timeout_ms, f);
 	if (fd >= 0)
 		close(fd);
-	return rc == -EBUSY ? in_use(dev, f) : rc;
+	return rc == -EBUSY ? pl_blockdev_in_use(dev, f) : rc;
 }
 
 int pl_ublkdev_remove(uint32_t id, const struct pl_blockdev *dev, bool served,

@@ -20,7 +20,6 @@
  * A device is ours when its backend identifier is the attachment's name
  * (Linux 5.14); numbers are reused.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -33,8 +32,8 @@
 
 #include "export/nbd/nbd_wire.h"
 #include "ploopd/clock.h"
-#include "ploopd/device/sysfs.h"
 #include "ploopd/log.h"
+#include "ploopd/device/blockdev.h"
 #include "ploopd/device/nbdlink.h"
 #include "ploopd/shared.h"
 #include "ploopd/device/via_nbd.h"
@@ -87,37 +86,17 @@ static bool is_ours(const char *device, const char *name)
 {
 	char backend[PL_LOOP_NAME + 1];
 
-	return read_sysfs(device, "backend", backend, sizeof(backend)) == 0 &&
+	return pl_blockdev_read(device, "backend", backend, sizeof(backend)) ==
+		       0 &&
 	       !strcmp(backend, name);
-}
-
-static void describe(const char *device, struct pl_blockdev *ret)
-{
-	snprintf(ret->path, sizeof(ret->path), "/dev/%.20s", device);
-	if (read_sysfs(device, "dev", ret->devno, sizeof(ret->devno)) < 0)
-		ret->devno[0] = '\0';
 }
 
 static bool find(const char *id, struct pl_blockdev *ret)
 {
 	char name[PL_LOOP_NAME];
-	struct dirent *de;
-	bool found = false;
-	DIR *d;
 
 	pl_attachment_name(id, name);
-	d = opendir("/sys/block");
-	if (!d)
-		return false;
-	while (!found && (de = readdir(d)) != NULL) {
-		if (strncmp(de->d_name, "nbd", 3) != 0 ||
-		    !is_ours(de->d_name, name))
-			continue;
-		describe(de->d_name, ret);
-		found = true;
-	}
-	closedir(d);
-	return found;
+	return pl_blockdev_find("nbd", name, is_ours, ret);
 }
 
 static const char *short_name(const struct pl_blockdev *dev)
@@ -238,7 +217,7 @@ static int make(struct pl_making *m, struct pl_blockdev *ret,
 	if (rc < 0)
 		return rc;
 	snprintf(device, sizeof(device), "nbd%u", index);
-	describe(device, ret);
+	pl_blockdev_describe(device, ret);
 	pl_attachment_name(m->att->id, name);
 	if (!is_ours(device, name)) {
 		disconnect(index);
@@ -275,16 +254,6 @@ struct removal {
 	int link;
 };
 
-static int in_use(const struct removal *r, struct pl_failure *f)
-{
-	return pl_hint(f,
-		       pl_err_set(&f->err, PL_E_MOUNTED, EBUSY,
-				  "%s is mounted or open", r->dev->path),
-		       "Unmount it (or end what uses it) first; find its users "
-		       "with: grep %s /proc/*/mountinfo; fuser -v %s",
-		       r->dev->devno, r->dev->path);
-}
-
 static bool is_there(const struct removal *r)
 {
 	return is_ours(short_name(r->dev), r->name);
@@ -313,7 +282,7 @@ static int remove_served(const struct removal *r, uint64_t end_ms,
 	for (unsigned i = 0; (rc = end_when_closed(r)) == -EBUSY && i < 20; i++)
 		pl_sleep_ms(10);
 	if (rc == -EBUSY)
-		return in_use(r, f);
+		return pl_blockdev_in_use(r->dev, f);
 	if (rc < 0 && rc != -ENODEV)
 		return pl_err_sys(&f->err, rc, "cannot end %s", r->dev->path);
 	for (unsigned wait = 1; is_there(r); wait += wait < 20) {
@@ -321,7 +290,7 @@ static int remove_served(const struct removal *r, uint64_t end_ms,
 			/* Do not pull it away under them some day. */
 			pl_nbdlink_end_on_close(r->link, r->index, r->name,
 						false);
-			return in_use(r, f);
+			return pl_blockdev_in_use(r->dev, f);
 		}
 		pl_sleep_ms(wait);
 	}
@@ -346,7 +315,7 @@ static int remove_dead(const struct removal *r, struct pl_failure *f)
 
 	if (rc < 0 && rc != -ENODEV)
 		return pl_err_sys(&f->err, rc, "cannot end %s", r->dev->path);
-	return claimed(r) ? in_use(r, f) : 0;
+	return claimed(r) ? pl_blockdev_in_use(r->dev, f) : 0;
 }
 
 static int remove_device(const struct pl_blockdev *dev, const char *id,
