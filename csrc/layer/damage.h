@@ -10,6 +10,7 @@
 #ifndef PLOOP_LAYER_DAMAGE_H
 #define PLOOP_LAYER_DAMAGE_H
 
+#include <stdarg.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -94,5 +95,13 @@ struct pl_damage_sink {
 		      const char *text);
 	void *arg;
 };
+
+/* The text is built as printf does it, 399 bytes of it at most. */
+void pl_damage_tell(const struct pl_damage_sink *sink, enum pl_damage kind,
+		    uint64_t off, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+void pl_damage_vtell(const struct pl_damage_sink *sink, enum pl_damage kind,
+		     uint64_t off, const char *fmt, va_list ap)
+	__attribute__((format(printf, 4, 0)));
 
 #endif

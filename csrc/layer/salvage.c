@@ -11,7 +11,6 @@
 #include "layer/salvage.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,15 +24,12 @@ typedef unsigned long long ull;
 void salvage_found(struct pl_layer *ly, enum pl_damage kind, uint64_t off,
 		   const char *fmt, ...)
 {
-	const struct pl_damage_sink *sink = ly->salvage->sink;
-	char text[400];
 	va_list ap;
 
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
 	ly->salvage->found++;
-	sink->found(sink->arg, kind, off, text);
+	va_start(ap, fmt);
+	pl_damage_vtell(ly->salvage->sink, kind, off, fmt, ap);
+	va_end(ap);
 }
 
 /* ---- the directory ---- */

@@ -4,24 +4,10 @@
  * not hold. Whatever a crash can leave behind is not damage and not reported.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "maint/maint.h"
-
-static void __attribute__((format(printf, 4, 5)))
-found(const struct pl_damage_sink *sink, enum pl_damage kind, uint64_t off,
-      const char *fmt, ...)
-{
-	char text[400];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	sink->found(sink->arg, kind, off, text);
-}
 
 static enum pl_damage header_kind(const struct pl_err *err)
 {
@@ -46,15 +32,15 @@ static int check_headers(struct pl_store *st, const struct pl_damage_sink *sink,
 	if (rc < 0)
 		return rc;
 	if (pl_header_choose(pages[0], pages[1], &best, &slot, &err) < 0) {
-		found(sink, header_kind(&err), 0, "%s", err.msg);
+		pl_damage_tell(sink, header_kind(&err), 0, "%s", err.msg);
 		return 0;
 	}
 	*ret_usable = true;
 	if (best.flags & PL_HEADER_CLEAN &&
 	    pl_header_decode(pages[!slot], &hdr, &err) < 0)
-		found(sink, PL_DAMAGE_HEADER_COPY, !slot * PL_PAGE,
-		      "header copy %c: %s (the other copy is good)",
-		      'A' + !slot, err.msg);
+		pl_damage_tell(sink, PL_DAMAGE_HEADER_COPY, !slot * PL_PAGE,
+			       "header copy %c: %s (the other copy is good)",
+			       'A' + !slot, err.msg);
 	return 0;
 }
 

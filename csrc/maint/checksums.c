@@ -9,7 +9,6 @@
  * table.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,19 +246,6 @@ struct verify {
 	uint64_t bad_pages, first_bad;
 };
 
-static void __attribute__((format(printf, 4, 5)))
-found(const struct verify *v, enum pl_damage kind, uint64_t off,
-      const char *fmt, ...)
-{
-	char text[400];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	v->sink->found(v->sink->arg, kind, off, text);
-}
-
 /* Adjacent bad blocks are one finding. */
 static void compare(struct verify *v, uint64_t i, const uint32_t *want,
 		    const uint32_t *got)
@@ -275,11 +261,12 @@ static void compare(struct verify *v, uint64_t i, const uint32_t *want,
 		     n++)
 			;
 		if (n)
-			found(v, PL_DAMAGE_DATA, off + b * v->t.bs,
-			      "%u block%s at virtual offset %llu: checksum "
-			      "mismatch",
-			      n, n == 1 ? "" : "s",
-			      (ull)(cno * v->t.cs + b * v->t.bs));
+			pl_damage_tell(
+				v->sink, PL_DAMAGE_DATA, off + b * v->t.bs,
+				"%u block%s at virtual offset %llu: checksum "
+				"mismatch",
+				n, n == 1 ? "" : "s",
+				(ull)(cno * v->t.cs + b * v->t.bs));
 		n += n == 0;
 	}
 }
@@ -350,12 +337,13 @@ static int verify(struct verify *v)
 	int rc = verify_pages(v);
 
 	if (rc == 0 && v->bad_pages)
-		found(v, PL_DAMAGE_CHECKSUMS,
-		      h->sums_off + v->first_bad * PL_PAGE,
-		      "block checksums: %llu of %llu pages of the table are "
-		      "damaged, the first is number %llu",
-		      (ull)v->bad_pages, (ull)table_pages(&v->t),
-		      (ull)v->first_bad);
+		pl_damage_tell(
+			v->sink, PL_DAMAGE_CHECKSUMS,
+			h->sums_off + v->first_bad * PL_PAGE,
+			"block checksums: %llu of %llu pages of the table are "
+			"damaged, the first is number %llu",
+			(ull)v->bad_pages, (ull)table_pages(&v->t),
+			(ull)v->first_bad);
 	return rc;
 }
 
@@ -376,9 +364,10 @@ int pl_checksums_verify(struct pl_layer *ly, bool data,
 	} else {
 		v.t.ly = ly;
 		if (h->auto_clear & PL_AUTO_CLEAR_SUMS)
-			found(&v, PL_DAMAGE_CHECKSUMS, 0,
-			      "block checksums: the header has no valid place "
-			      "for them");
+			pl_damage_tell(
+				sink, PL_DAMAGE_CHECKSUMS, 0,
+				"block checksums: the header has no valid place "
+				"for them");
 		if (data)
 			rc = each_entry(&v.t, count_uncovered);
 		ret->uncovered = v.t.end;
