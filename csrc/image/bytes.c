@@ -226,12 +226,41 @@ static int measure(struct pl_chain *ch, uint64_t *host, uint64_t *length)
 	return rc < 0 ? rc : pl_store_size(st, length);
 }
 
-static int compact(struct pl_chain *ch, struct pl_compact_result *ret,
-		   const struct pl_maint_progress *progress, struct pl_err *err)
+int chain_maintain(struct pl_image *img, struct pl_chain *live,
+		   const struct pl_image_work *work, chain_work_fn *fn,
+		   void *ret, struct pl_err *err)
 {
+	struct pl_maint_progress p = { 0 };
+	struct pl_chain *ch = live;
+	int rc = need_writable(img, err), rc2;
+
+	if (work)
+		p = (struct pl_maint_progress){ .fn = work->progress,
+						.arg = work->arg,
+						.pace = work->pace,
+						.await_flush =
+							work->await_flush };
+	if (rc == 0 && !ch)
+		rc = pl_image_open_chain(img, NULL, false, NULL, &ch, err);
+	if (rc < 0)
+		return rc;
+	rc = fn(img, ch, &p, ret, err);
+	if (!live) {
+		rc2 = pl_chain_close(ch, rc < 0 ? NULL : err);
+		rc = rc < 0 ? rc : rc2;
+	}
+	return rc;
+}
+
+static int compact(struct pl_image *img, struct pl_chain *ch,
+		   const struct pl_maint_progress *progress, void *result,
+		   struct pl_err *err)
+{
+	struct pl_compact_result *ret = result;
 	struct pl_compact_stats stats;
 	int rc = measure(ch, &ret->host_before, &ret->length_before);
 
+	(void)img;
 	if (rc == 0)
 		rc = pl_compact(ch, progress, &stats);
 	if (rc == -ECANCELED)
@@ -251,27 +280,8 @@ int pl_image_compact(struct pl_image *img, struct pl_chain *live,
 		     struct pl_compact_result *ret,
 		     const struct pl_image_work *work, struct pl_err *err)
 {
-	struct pl_maint_progress p = { 0 };
-	struct pl_chain *ch = live;
-	int rc = need_writable(img, err), rc2;
-
 	memset(ret, 0, sizeof(*ret));
-	if (work)
-		p = (struct pl_maint_progress){ .fn = work->progress,
-						.arg = work->arg,
-						.pace = work->pace,
-						.await_flush =
-							work->await_flush };
-	if (rc == 0 && !ch)
-		rc = pl_image_open_chain(img, NULL, false, NULL, &ch, err);
-	if (rc < 0)
-		return rc;
-	rc = compact(ch, ret, &p, err);
-	if (!live) {
-		rc2 = pl_chain_close(ch, rc < 0 ? NULL : err);
-		rc = rc < 0 ? rc : rc2;
-	}
-	return rc;
+	return chain_maintain(img, live, work, compact, ret, err);
 }
 
 /* ---- looking ---- */

@@ -323,8 +323,8 @@ static int each_page(struct reclaim *r)
 }
 
 static int reclaim(struct pl_image *img, struct pl_chain *ch,
-		   const struct pl_maint_progress *progress,
-		   struct pl_reclaim_result *ret, struct pl_err *err)
+		   const struct pl_maint_progress *progress, void *ret,
+		   struct pl_err *err)
 {
 	struct reclaim *r = calloc(1, sizeof(*r));
 	int rc;
@@ -356,23 +356,6 @@ int pl_image_reclaim_hidden(struct pl_image *img, struct pl_chain *live,
 			    const struct pl_image_work *work,
 			    struct pl_err *err)
 {
-	struct pl_maint_progress p = { 0 };
-	struct pl_chain *ch = live;
-	int rc = need_writable(img, err), rc2;
-
 	memset(ret, 0, sizeof(*ret));
-	if (work)
-		p = (struct pl_maint_progress){ .fn = work->progress,
-						.arg = work->arg,
-						.pace = work->pace };
-	if (rc == 0 && !ch)
-		rc = pl_image_open_chain(img, NULL, false, NULL, &ch, err);
-	if (rc < 0)
-		return rc;
-	rc = reclaim(img, ch, &p, ret, err);
-	if (!live) {
-		rc2 = pl_chain_close(ch, rc < 0 ? NULL : err);
-		rc = rc < 0 ? rc : rc2;
-	}
-	return rc;
+	return chain_maintain(img, live, work, reclaim, ret, err);
 }

@@ -6,6 +6,7 @@
 #include "base/co.h"
 #include "chain/chain.h"
 #include "image/image.h"
+#include "maint/maint.h"
 #include "store/store.h"
 
 #define DESCRIPTOR "image.json"
@@ -128,6 +129,15 @@ int snapshot_wait_sealed(struct pl_image *img, struct pl_err *err);
 int chain_ids(const struct pl_image *img, const char *top,
 	      const struct pl_image_layer ***ret, unsigned *ret_n,
 	      struct pl_err *err);
+
+/* The work of maintenance on a chain, which fills what ret points to. */
+typedef int chain_work_fn(struct pl_image *img, struct pl_chain *ch,
+			  const struct pl_maint_progress *progress, void *ret,
+			  struct pl_err *err);
+/* Does it on `live`, or (NULL) on the top's chain, opened and closed for it. */
+int chain_maintain(struct pl_image *img, struct pl_chain *live,
+		   const struct pl_image_work *work, chain_work_fn *fn,
+		   void *ret, struct pl_err *err);
 
 /* ---- check.c ---- */
 

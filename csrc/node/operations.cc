@@ -264,34 +264,39 @@ Napi::Value add_checksums(const Napi::CallbackInfo &info)
 		});
 }
 
-/* (dir, size) */
-Napi::Value resize(const Napi::CallbackInfo &info)
+namespace
+{
+
+/* (dir, size); by(image, size, err) */
+template <typename By>
+Napi::Value change_size(const Napi::CallbackInfo &info, By by)
 {
 	auto size =
 		static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value());
 
-	return start(info.Env(), [path = text_or_empty(info[0]),
-				  size](pl_err *err) {
-		return with_image(
-			path, "ploop resize", err, [&](pl_image *img) {
-				return pl_image_resize(img, nullptr, size, err);
-			});
+	return start(info.Env(), [path = text_or_empty(info[0]), size,
+				  by](pl_err *err) {
+		return with_image(path, "ploop resize", err,
+				  [&](pl_image *img) {
+					  return by(img, size, err);
+				  });
+	});
+}
+
+} // namespace
+
+/* (dir, size) */
+Napi::Value resize(const Napi::CallbackInfo &info)
+{
+	return change_size(info, [](pl_image *img, uint64_t size, pl_err *err) {
+		return pl_image_resize(img, nullptr, size, err);
 	});
 }
 
 /* (dir, size) */
 Napi::Value shrink(const Napi::CallbackInfo &info)
 {
-	auto size =
-		static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value());
-
-	return start(info.Env(), [path = text_or_empty(info[0]),
-				  size](pl_err *err) {
-		return with_image(
-			path, "ploop resize", err, [&](pl_image *img) {
-				return pl_image_shrink(img, size, err);
-			});
-	});
+	return change_size(info, pl_image_shrink);
 }
 
 /* (dir, "block" | "cluster" | "off") */
@@ -309,69 +314,70 @@ Napi::Value set_discard(const Napi::CallbackInfo &info)
 	});
 }
 
-/* (dir, onProgress | null, stopFlag | null) */
-Napi::Value compact(const Napi::CallbackInfo &info)
+namespace
+{
+
+/* `ploop compact` by one of its steps; to_js(result, object) fills the reply. */
+template <typename Result, typename ToJs>
+Napi::Value compact_by(const Napi::CallbackInfo &info,
+		       int (*step)(pl_image *, pl_chain *, Result *,
+				   const pl_image_work *, pl_err *),
+		       ToJs to_js)
 {
 	auto progress = std::make_shared<Progress>(info[1], info[2]);
-	auto result = std::make_shared<pl_compact_result>();
+	auto result = std::make_shared<Result>();
 
 	return start(
 		info.Env(),
-		[path = text_or_empty(info[0]), progress, result](pl_err *err) {
+		[path = text_or_empty(info[0]), progress, result,
+		 step](pl_err *err) {
 			return with_image(
 				path, "ploop compact", err, [&](pl_image *img) {
 					pl_image_work work = {};
 
 					work.progress = Progress::step;
 					work.arg = progress.get();
-					return pl_image_compact(img, nullptr,
-								result.get(),
-								&work, err);
+					return step(img, nullptr, result.get(),
+						    &work, err);
 				});
 		},
-		[result](Napi::Env env) -> Napi::Value {
+		[result, to_js](Napi::Env env) -> Napi::Value {
 			Napi::Object out = Napi::Object::New(env);
-			out["hostBefore"] = number(env, result->host_before);
-			out["hostAfter"] = number(env, result->host_after);
-			out["lengthBefore"] =
-				number(env, result->length_before);
-			out["lengthAfter"] = number(env, result->length_after);
-			out["clustersFreed"] =
-				number(env, result->clusters_freed);
-			out["clustersMoved"] =
-				number(env, result->clusters_moved);
+			to_js(*result, out);
 			return out;
 		});
+}
+
+void set(Napi::Object &out, const char *name, uint64_t value)
+{
+	out[name] = number(out.Env(), value);
+}
+
+} // namespace
+
+/* (dir, onProgress | null, stopFlag | null) */
+Napi::Value compact(const Napi::CallbackInfo &info)
+{
+	return compact_by(info, pl_image_compact,
+			  [](const pl_compact_result &r, Napi::Object &out) {
+				  set(out, "hostBefore", r.host_before);
+				  set(out, "hostAfter", r.host_after);
+				  set(out, "lengthBefore", r.length_before);
+				  set(out, "lengthAfter", r.length_after);
+				  set(out, "clustersFreed", r.clusters_freed);
+				  set(out, "clustersMoved", r.clusters_moved);
+			  });
 }
 
 /* (dir, onProgress | null, stopFlag | null) */
 Napi::Value reclaim(const Napi::CallbackInfo &info)
 {
-	auto progress = std::make_shared<Progress>(info[1], info[2]);
-	auto result = std::make_shared<pl_reclaim_result>();
-
-	return start(
-		info.Env(),
-		[path = text_or_empty(info[0]), progress, result](pl_err *err) {
-			return with_image(
-				path, "ploop compact", err, [&](pl_image *img) {
-					pl_image_work work = {};
-
-					work.progress = Progress::step;
-					work.arg = progress.get();
-					return pl_image_reclaim_hidden(
-						img, nullptr, result.get(),
-						&work, err);
-				});
-		},
-		[result](Napi::Env env) -> Napi::Value {
-			Napi::Object out = Napi::Object::New(env);
-			out["layers"] = number(env, result->layers);
-			out["inUse"] = number(env, result->in_use);
-			out["punchedBytes"] =
-				number(env, result->punched_bytes);
-			return out;
-		});
+	return compact_by(info, pl_image_reclaim_hidden,
+			  [](const pl_reclaim_result &r, Napi::Object &out) {
+				  set(out, "layers", r.layers);
+				  set(out, "inUse", r.in_use);
+				  set(out, "punchedBytes", r.punched_bytes);
+			  });
 }
 
 } // namespace ploop
