@@ -4,6 +4,7 @@
  * device must not wait for memory. Counted, by standing in for malloc (see
  * CMakeLists.txt).
  */
+#include "allocations.h"
 #include "requests.h"
 
 #define BLOCKS 1024u
@@ -11,37 +12,10 @@
 static char buf[65536] __attribute__((aligned(4096)));
 static unsigned taken;
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-int __real_posix_memalign(void **p, size_t align, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-int __wrap_posix_memalign(void **p, size_t align, size_t size);
-
-void *__wrap_malloc(size_t size)
+static bool allocation_fails(void)
 {
 	taken++;
-	return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	taken++;
-	return __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-	taken++;
-	return __real_realloc(p, size);
-}
-
-int __wrap_posix_memalign(void **p, size_t align, size_t size)
-{
-	taken++;
-	return __real_posix_memalign(p, align, size);
+	return false;
 }
 
 static void each_block(enum pl_req_op op, unsigned step)

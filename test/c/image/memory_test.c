@@ -6,49 +6,20 @@
  */
 #include "tap.h"
 
-#include <errno.h>
 #include <jansson.h>
 
+#include "allocations.h"
 #include "explorer.h"
 
 static unsigned left; /* allocations until one fails; 0 = not armed */
 static bool fired;
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-int __real_posix_memalign(void **p, size_t align, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-int __wrap_posix_memalign(void **p, size_t align, size_t size);
-
-static bool fails(void)
+static bool allocation_fails(void)
 {
 	if (!left || --left)
 		return false;
 	fired = true;
 	return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
-}
-
-int __wrap_posix_memalign(void **p, size_t align, size_t size)
-{
-	return fails() ? ENOMEM : __real_posix_memalign(p, align, size);
 }
 
 static bool start(struct explorer *ex, struct pl_dir **dir, uint64_t seed)

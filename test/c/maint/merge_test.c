@@ -1,42 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Merging a layer into the one above it. */
-#include "disk.h"
-#include "maint/maint.h"
+#include "three.h"
 
-static struct stack s;
-static struct pl_chain *ch;
-
-/*
- * Base: blocks 0-199 'a'. Middle: 20-39 'b', 50-79 zeros, 300-309 'b'. Top:
- * 30-34 'c', 60-64 'c', 400 'c'. All closed.
- */
+/* The top has 30-34 'c', 60-64 'c', 400 'c'; all are closed. */
 static bool prepared(void)
 {
-	return stack_init(&s, 4096) && stack_add(&s, GIB) &&
-	       (ch = stack_chain(&s)) && put(ch, 0, 200, 'a') == 0 &&
-	       (ch = disk_snapshot(&s, ch, GIB)) && put(ch, 20, 20, 'b') == 0 &&
-	       put(ch, 300, 10, 'b') == 0 &&
-	       pl_chain_discard(ch, 30 * 4096, 50 * 4096) == 0 &&
-	       (ch = disk_snapshot(&s, ch, GIB)) && put(ch, 30, 5, 'c') == 0 &&
+	return three_layers() && put(ch, 30, 5, 'c') == 0 &&
 	       put(ch, 60, 5, 'c') == 0 && put(ch, 400, 1, 'c') == 0 &&
 	       pl_chain_close(ch, &s.err) == 0;
 }
 
 static bool shows(struct pl_chain *chain)
 {
-	static const struct {
-		uint64_t first, n;
-		int value;
-	} want[] = { { 0, 20, 'a' },  { 20, 10, 'b' },	{ 30, 5, 'c' },
-		     { 35, 5, 'b' },  { 40, 10, 'a' },	{ 50, 10, 0 },
-		     { 60, 5, 'c' },  { 65, 15, 0 },	{ 80, 120, 'a' },
-		     { 200, 100, 0 }, { 300, 10, 'b' }, { 310, 90, 0 },
-		     { 400, 1, 'c' }, { 401, 900, 0 } };
+	static const struct run want[] = { { 0, 20, 'a' },   { 20, 10, 'b' },
+					   { 30, 5, 'c' },   { 35, 5, 'b' },
+					   { 40, 10, 'a' },  { 50, 10, 0 },
+					   { 60, 5, 'c' },   { 65, 15, 0 },
+					   { 80, 120, 'a' }, { 200, 100, 0 },
+					   { 300, 10, 'b' }, { 310, 90, 0 },
+					   { 400, 1, 'c' },  { 401, 900, 0 } };
 
-	for (unsigned i = 0; i < sizeof(want) / sizeof(want[0]); i++)
-		if (!holds(chain, want[i].first, want[i].n, want[i].value))
-			return false;
-	return true;
+	return shows_runs(chain, want, sizeof(want) / sizeof(want[0]));
 }
 
 /* Merges the middle into the top; the top stays open as s.ly[2]. */

@@ -1,35 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The file store on a real file system: data, holes, direct I/O. */
-#include <errno.h>
-#include <fcntl.h>
+#include "file.h"
 
-#include "store/store.h"
-#include "scratch.h"
-#include "tap.h"
-
-static struct pl_err err;
-static char buf[1 << 20] __attribute__((aligned(4096)));
 static char back[1 << 20] __attribute__((aligned(4096)));
-
-/* A new file in the scratch directory. */
-static struct pl_store *fresh(struct pl_dir **dir, unsigned flags,
-			      struct pl_loop *loop)
-{
-	static unsigned n;
-	struct pl_store *st = NULL;
-	char name[20];
-
-	snprintf(name, sizeof(name), "file%u", n++);
-	*dir = NULL;
-	if (pl_dir_open(dir, scratch(), 0, loop, &err) < 0 ||
-	    (*dir)->ops->open(*dir, name,
-			      PL_OPEN_WRITE | PL_OPEN_CREATE | flags, &st,
-			      &err) < 0)
-		printf("# %s\n", err.msg);
-	for (size_t i = 0; i < sizeof(buf); i++)
-		buf[i] = (char)(i * 31 + i / 4096 + 1);
-	return st;
-}
 
 static void finish(struct pl_dir *dir, struct pl_store *st)
 {
@@ -37,15 +10,10 @@ static void finish(struct pl_dir *dir, struct pl_store *st)
 	pl_dir_close(dir);
 }
 
-static bool all_zero(const char *p, size_t n)
-{
-	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
-}
-
 pl_test("reads back what it wrote, at any alignment without direct I/O")
 {
 	struct pl_dir *dir;
-	struct pl_store *st = fresh(&dir, 0, NULL);
+	struct pl_store *st = fresh(&dir, "bytes", 0, NULL);
 
 	require(st);
 	is_int(st->align, 1);
@@ -59,7 +27,7 @@ pl_test("reads back what it wrote, at any alignment without direct I/O")
 pl_test("gives zeros beyond the end of the file (FMT-005)")
 {
 	struct pl_dir *dir;
-	struct pl_store *st = fresh(&dir, 0, NULL);
+	struct pl_store *st = fresh(&dir, "beyond", 0, NULL);
 	uint64_t size;
 
 	require(st);
@@ -79,7 +47,7 @@ pl_test("gives zeros beyond the end of the file (FMT-005)")
 pl_test("truncate shortens, and lengthens with a hole (FMT-005)")
 {
 	struct pl_dir *dir;
-	struct pl_store *st = fresh(&dir, 0, NULL);
+	struct pl_store *st = fresh(&dir, "holes", 0, NULL);
 	uint64_t size, used;
 
 	require(st);
@@ -99,7 +67,7 @@ pl_test("truncate shortens, and lengthens with a hole (FMT-005)")
 pl_test("punch gives host space back, keeps the size and reads as zeros")
 {
 	struct pl_dir *dir;
-	struct pl_store *st = fresh(&dir, 0, NULL);
+	struct pl_store *st = fresh(&dir, "sparse", 0, NULL);
 	uint64_t before, after, size;
 
 	require(st);
@@ -122,7 +90,7 @@ pl_test("punch gives host space back, keeps the size and reads as zeros")
 pl_test("seek_data finds data, skips holes and says when there is no more")
 {
 	struct pl_dir *dir;
-	struct pl_store *st = fresh(&dir, 0, NULL);
+	struct pl_store *st = fresh(&dir, "usage", 0, NULL);
 	uint64_t start, end;
 
 	require(st);
@@ -141,7 +109,7 @@ pl_test("seek_data finds data, skips holes and says when there is no more")
 pl_test("data goes around the page cache with direct I/O, metadata does not")
 {
 	struct pl_dir *dir;
-	struct pl_store *st = fresh(&dir, PL_OPEN_DIRECT, NULL);
+	struct pl_store *st = fresh(&dir, "direct", PL_OPEN_DIRECT, NULL);
 	struct pl_err plain;
 	struct pl_store *other;
 
@@ -155,7 +123,7 @@ pl_test("data goes around the page cache with direct I/O, metadata does not")
 	/* Unaligned: only the page cache can. */
 	is_int(pl_store_write(st, buf, 100, 65536 + 7, PL_IO_META), 0);
 	is_int(pl_store_write(st, buf + 1, 4096, 0, 0), -EINVAL);
-	is_int(dir->ops->open(dir, "file5", 0, &other, &plain), 0);
+	is_int(dir->ops->open(dir, "direct", 0, &other, &plain), 0);
 	is_int(pl_store_read(other, back, 65536 + 107, 0, 0), 0);
 	is_int(memcmp(back, buf, 65536), 0);
 	is_int(memcmp(back + 65536 + 7, buf, 100), 0);

@@ -1,39 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The file store through io_uring, from coroutines. */
-#include <errno.h>
-#include <fcntl.h>
+#include "file.h"
 
 #include "base/co.h"
 #include "base/loop.h"
-#include "store/store.h"
-#include "scratch.h"
-#include "tap.h"
 
 #define JOBS 16
 #define PART 65536
-
-static struct pl_err err;
-static char buf[JOBS * PART] __attribute__((aligned(4096)));
-
-static struct pl_store *fresh(struct pl_dir **dir, const char *name,
-			      unsigned flags, struct pl_loop *loop)
-{
-	struct pl_store *st = NULL;
-
-	if (pl_dir_open(dir, scratch(), 0, loop, &err) < 0 ||
-	    (*dir)->ops->open(*dir, name,
-			      PL_OPEN_WRITE | PL_OPEN_CREATE | flags, &st,
-			      &err) < 0)
-		printf("# %s\n", err.msg);
-	for (size_t i = 0; i < sizeof(buf); i++)
-		buf[i] = (char)(i * 31 + i / 4096 + 1);
-	return st;
-}
-
-static bool all_zero(const char *p, size_t n)
-{
-	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
-}
 
 struct job {
 	struct pl_loop *loop;

@@ -33,65 +33,16 @@ static bool small_image(struct pair *p)
 	       scene_snapshot(&p->src, "three", p->id[2]);
 }
 
-static bool same_small(struct pair *p, const char *id)
-{
-	static char x[DISK], y[DISK];
-	struct pl_chain *a = NULL, *b = NULL;
-	bool fine = scene_open(&p->dst, false) &&
-		    said(p, pl_image_open_chain(p->src.img, id, true, NULL, &a,
-						&p->err)) &&
-		    said(p, pl_image_open_chain(p->dst.img, id, true, NULL, &b,
-						&p->err)) &&
-		    pl_chain_read(a, x, DISK, 0) == 0 &&
-		    pl_chain_read(b, y, DISK, 0) == 0 &&
-		    memcmp(x, y, DISK) == 0;
-
-	pl_chain_abandon(a);
-	pl_chain_abandon(b);
-	pl_image_close(p->dst.img);
-	p->dst.img = NULL;
-	return fine;
-}
-
-static unsigned snapshots(struct pair *p)
-{
-	struct pl_image *img;
-	unsigned n = 0;
-
-	if (pl_image_open(&img, p->dst.dir, PL_IMAGE_WRITE, "test", NULL) < 0)
-		return 0;
-	n = pl_image_desc(img)->n_snapshots;
-	pl_image_close(img);
-	return n;
-}
-
-static bool goes_on(struct pair *p, bool changes)
-{
-	char token[PL_TOKEN_TEXT];
-	bool fine;
-
-	if (pl_receive_token(p->dst.dir, token, NULL) == 0) {
-		p->token = token;
-		fine = said(p, do_send(p, NULL, NULL));
-		p->token = NULL;
-		if (fine && do_receive(p, false) == 0)
-			return true;
-		if (!fine || p->err.code != PL_E_NOT_FOUND)
-			return said(p, -1);
-	}
-	return moves(p, changes ? "one" : NULL, "three");
-}
-
 static bool right(struct crash *c, struct pair *p, bool go_on)
 {
-	unsigned n = snapshots(p);
+	unsigned n = received_snapshots(p, PL_IMAGE_WRITE);
 
 	if (n != 3 && n != c->changes) {
 		printf("# %u snapshots\n", n);
 		return false;
 	}
 	c->complete += n == 3;
-	if (n && (scene_check(&p->dst) != 0 || !same_small(p, p->id[0])))
+	if (n && (scene_check(&p->dst) != 0 || !same_snapshot(p, p->id[0])))
 		return false;
 	if (n != 3 && go_on) {
 		c->gone_on++;
@@ -99,7 +50,8 @@ static bool right(struct crash *c, struct pair *p, bool go_on)
 			return false;
 		n = 3;
 	}
-	return n != 3 || (same_small(p, p->id[1]) && same_small(p, p->id[2]));
+	return n != 3 ||
+	       (same_snapshot(p, p->id[1]) && same_snapshot(p, p->id[2]));
 }
 
 static void look(struct crash *c, enum pl_crash how)

@@ -7,18 +7,6 @@
 
 #include "store/faulty.h"
 
-static unsigned snapshots(struct pair *p)
-{
-	struct pl_image *img;
-	unsigned n = 0;
-
-	if (pl_image_open(&img, p->dst.dir, 0, "test", NULL) < 0)
-		return 0;
-	n = pl_image_desc(img)->n_snapshots;
-	pl_image_close(img);
-	return n;
-}
-
 /* The receiver's directory, with what it has before. */
 static bool prepare(struct pair *p, bool changes, struct pl_faults **faults)
 {
@@ -29,24 +17,6 @@ static bool prepare(struct pair *p, bool changes, struct pl_faults **faults)
 	return pl_dir_memory(&memory, 0) == 0 &&
 	       pl_dir_faulty(&p->dst.dir, memory, faults) == 0 &&
 	       (!changes || moves(p, NULL, "one"));
-}
-
-static bool goes_on(struct pair *p, bool changes)
-{
-	char token[PL_TOKEN_TEXT];
-	bool fine;
-
-	if (pl_receive_token(p->dst.dir, token, NULL) == 0) {
-		p->token = token;
-		fine = said(p, do_send(p, NULL, NULL));
-		p->token = NULL;
-		/* What was kept may be lost between the last frame and the commit. */
-		if (fine && do_receive(p, false) == 0)
-			return true;
-		if (fine && p->err.code != PL_E_NOT_FOUND)
-			return said(p, -1);
-	}
-	return moves(p, changes ? "one" : NULL, "three");
 }
 
 /* False when the fault did not fire any more. */
@@ -64,7 +34,7 @@ static bool one_fault(struct pair *p, bool changes, enum pl_fault how,
 	pl_faults_arm(faults, how, n);
 	rc = do_receive(p, false);
 	fired = pl_faults_fired(faults);
-	after = snapshots(p);
+	after = received_snapshots(p, 0);
 	if (!ok(after == 3 || (rc < 0 && after == before)))
 		printf("# %s %u: %u snapshots, %s\n", fired, n, after,
 		       rc < 0 ? p->err.msg : "well");

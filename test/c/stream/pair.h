@@ -102,7 +102,7 @@ static inline bool same_state(struct pl_chain *a, struct pl_chain *b)
 }
 
 /* Do both images show the same under this snapshot? */
-static inline bool same(struct pair *p, const char *id)
+static inline bool same_snapshot(struct pair *p, const char *id)
 {
 	struct pl_chain *a = NULL, *b = NULL;
 	bool fine = scene_open(&p->dst, false) &&
@@ -116,7 +116,13 @@ static inline bool same(struct pair *p, const char *id)
 	pl_chain_abandon(b);
 	pl_image_close(p->dst.img);
 	p->dst.img = NULL;
-	return fine && scene_check(&p->dst) == 0;
+	return fine;
+}
+
+/* And is all well with the receiver's? */
+static inline bool same(struct pair *p, const char *id)
+{
+	return same_snapshot(p, id) && scene_check(&p->dst) == 0;
 }
 
 static inline bool three_snapshots(struct pair *p)
@@ -154,6 +160,41 @@ static inline bool has_image(struct pair *p)
 	if (rc == 0)
 		pl_image_close(img);
 	return rc == 0;
+}
+
+/* Opens the receiver's image with these flags; 0 = there is none. */
+static inline unsigned received_snapshots(struct pair *p, unsigned flags)
+{
+	struct pl_image *img;
+	unsigned n;
+
+	if (pl_image_open(&img, p->dst.dir, flags, "test", NULL) < 0)
+		return 0;
+	n = pl_image_desc(img)->n_snapshots;
+	pl_image_close(img);
+	return n;
+}
+
+/*
+ * What was interrupted is received to its end: with the token that it left, or
+ * anew. changes: the receiver has "one".
+ */
+static inline bool goes_on(struct pair *p, bool changes)
+{
+	char token[PL_TOKEN_TEXT];
+	bool fine;
+
+	if (pl_receive_token(p->dst.dir, token, NULL) == 0) {
+		p->token = token;
+		fine = said(p, do_send(p, NULL, NULL));
+		p->token = NULL;
+		/* What was kept may be lost between the last frame and the commit. */
+		if (fine && do_receive(p, false) == 0)
+			return true;
+		if (!fine || p->err.code != PL_E_NOT_FOUND)
+			return said(p, -1);
+	}
+	return moves(p, changes ? "one" : NULL, "three");
 }
 
 /* Refused with this code and nothing left; the message has `word`. */
