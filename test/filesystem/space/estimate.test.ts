@@ -11,7 +11,7 @@ const MASKS = (BLOCKS_PER_PAGE / 8) * 2;
 
 /** The first `blocks` of a page are the top's; free as named. */
 function measure(blocks: number, blockSizeBytes: number, free: [number, number][]): Pick<Measured, 'counts' | 'partlyFreeBytes'> {
-  const masks = new Uint8Array(MASKS);
+  const masks = Buffer.alloc(MASKS);
   masks.fill(0xff, 0, blocks / 8);
   const page = { page: 0, masks, blockSizeBytes, sizeBytes: BLOCKS_PER_PAGE * blockSizeBytes };
   const map = new FreeMap(free);
