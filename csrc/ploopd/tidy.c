@@ -14,7 +14,7 @@
 #include "ploopd/log.h"
 #include "ploopd/shared.h"
 
-#define CANCELLED_MAX 64u
+#define CANCELLED_MAX 1024u
 #define WAIT_MS 100u
 #define WAIT_TURNS 10u /* before what is in use is tried again */
 #define PACE_NS 5000000u /* shorter waits are saved up */
@@ -293,17 +293,22 @@ static const char *state_of(const struct pl_tidy *t, const char *id)
 static json_t *describe(const struct pl_tidy *t,
 			const struct pl_image_snapshot *s)
 {
+	const char *state = state_of(t, s->id);
+	bool running = !strcmp(state, "running");
+	/* What is kept or was stopped has no part in the run, nor in its error. */
+	bool error = t->err.code && (!strcmp(state, "failed") ||
+				     !strcmp(state, "waiting"));
 	json_t *j = json_object();
 
 	pl_call_set_text(j, "id", s->id);
 	pl_call_set_text(j, "kind", "delete");
 	pl_call_set_text(j, "name", s->name);
-	pl_call_set_text(j, "state", state_of(t, s->id));
-	pl_call_set_number(j, "done", t->done);
-	pl_call_set_number(j, "total", t->total);
+	pl_call_set_text(j, "state", state);
+	pl_call_set_number(j, "done", running ? t->done : 0);
+	pl_call_set_number(j, "total", running ? t->total : 0);
 	pl_call_set_number(j, "rate",
 			   (uint64_t)t->w->shared->tidy_rate_kib << 10);
-	pl_call_set_text(j, "error", t->err.code ? t->err.msg : "");
+	pl_call_set_text(j, "error", error ? t->err.msg : "");
 	return j;
 }
 

@@ -156,9 +156,37 @@ export async function control<Op extends ControlOperation>(
   const client = await ControlClient.connect(attachment);
   try {
     return await client.request(op, args, options);
+  } catch (error) {
+    throw inContext(error, attachment, op);
   } finally {
     client.close();
   }
+}
+
+/** The worker ended while it was asked: another one takes over, and the same may be asked of that. */
+export function workerIsLost(error: unknown): boolean {
+  return error instanceof PloopError && error.details?.['lost'] === true;
+}
+
+/** A worker knows neither the image's directory nor commands, so it can't say which image, nor the way out. */
+function inContext(error: unknown, attachment: Attachment, op: string): unknown {
+  if (!(error instanceof PloopError) || error.hint !== undefined) return error;
+  const { directory } = attachment;
+  const { code, details } = error;
+  if (workerIsLost(error)) {
+    return new PloopError(code, `the worker that serves ${directory} ended while it did: ${op}`, {
+      hint: `Another one takes over. Run the same command again; ${logHint(attachment)}`,
+      details,
+      cause: error,
+    });
+  }
+  const other = /: an? (\S+) of this image is under way$/.exec(error.message)?.[1];
+  if (code !== 'BUSY' || other === undefined) return error;
+  return new PloopError(code, `${directory}: ${op} can't begin while a ${other} is under way`, {
+    hint: 'Wait until that has ended, or interrupt its command (which loses nothing); then run this one again.',
+    details,
+    cause: error,
+  });
 }
 
 export function deadDaemon(attachment: Attachment): PloopError {
@@ -176,7 +204,7 @@ export function stoppedDaemon(attachment: Attachment): PloopError {
 
 function lost(error?: Error): PloopError {
   const message = `the image's ploopd ended the connection${error === undefined ? '' : `: ${error.message}`}`;
-  return new PloopError('DAEMON', message, { cause: error });
+  return new PloopError('DAEMON', message, { details: { lost: true }, cause: error });
 }
 
 function refusal(op: string, reply: Reply): PloopError {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Deleting snapshots, and the jobs that this leaves: an attached image merges in its ploopd, beside requests; a detached one in
 // the addon, while the caller waits. What is interrupted is a hidden snapshot, and its id is the job's.
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { PloopError } from '../errors.js';
 import { type ImageDescriptor, readDescriptor } from '../image/descriptor.js';
@@ -8,14 +9,14 @@ import { findHalfDeleted, findSnapshot } from '../image/snapshots.js';
 import { checkInteger, checkOptions, checkPath, checkText } from '../native/arguments.js';
 import { native, type NativeSnapshot } from '../native/index.js';
 import { type Attachment, findAttachment } from './attachments.js';
-import { control } from './control.js';
+import { control, workerIsLost } from './control.js';
 import { type NamedSnapshot, whileDetached } from './operations.js';
 import type { RunDirectoryOption } from './run-directory.js';
 
 export interface DeleteSnapshotOptions extends RunDirectoryOption {
   /** Do not wait for the merge; an attached image goes on by itself. */
   background?: boolean | undefined;
-  /** At most so many bytes a second are moved; 0 = no limit. */
+  /** At most so many bytes a second are moved, by all merges of the image; 0 = no limit. Default: as those under way. */
   rateBytes?: number | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   signal?: AbortSignal | undefined;
@@ -31,18 +32,45 @@ export interface DeletedSnapshot extends NamedSnapshot {
 export async function deleteSnapshot(dir: string, key: string, options: DeleteSnapshotOptions = {}): Promise<DeletedSnapshot> {
   checkOptions('snapshot-delete', options, ['runDir', 'background', 'rateBytes', 'onProgress', 'signal']);
   const { onProgress, signal, background = false } = options;
-  const rate = checkInteger('snapshot-delete: rateBytes', options.rateBytes ?? 0);
+  const rate = options.rateBytes === undefined ? {} : { rate: checkInteger('snapshot-delete: rateBytes', options.rateBytes) };
   const { id, name } = findDeletable(await readDescriptor(dir), key);
   const attachment = await attachedTop(dir, options);
   if (attachment !== null) {
-    const request = { snapshot: id, rate, background };
-    const { done, kept } = await control(attachment, 'delete', request, { signal, onProgress, timeoutMs: 0 });
-    return { id, name: name || null, done, kept };
+    const request = { snapshot: id, ...rate, background };
+    const ask = (to: Attachment): ReturnType<typeof control<'delete'>> =>
+      control(to, 'delete', request, { signal, onProgress, timeoutMs: 0 });
+    const answer = await throughWorkers(dir, attachment, ask, options);
+    return { id, name: name || null, done: answer?.done ?? true, kept: answer?.kept ?? false };
   }
-  const work = { rate, ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
+  const work = { ...rate, ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
   await whileDetached(dir, () => native.deleteSnapshot(dir, id, work), { ...options, doing: 'deleting a snapshot' });
   const kept = findHalfDeleted(await readDescriptor(dir), id) !== undefined;
   return { id, name: name || null, done: true, kept };
+}
+
+const WORKERS_MAX = 5;
+const NEXT_WORKER_MS = 200;
+
+/** A worker that dies leaves the job to the next one, which is asked the same; null: by then the job has ended. */
+async function throughWorkers<T>(
+  dir: string,
+  first: Attachment,
+  ask: (attachment: Attachment) => Promise<T>,
+  options: RunDirectoryOption & { signal?: AbortSignal | undefined },
+): Promise<T | null> {
+  let attachment = first;
+  for (let workers = 1; ; workers++) {
+    try {
+      return await ask(attachment);
+    } catch (error) {
+      if (workers > 1 && error instanceof PloopError && (error.code === 'SNAPSHOT_NOT_FOUND' || error.code === 'NOT_FOUND')) return null;
+      if (!workerIsLost(error) || workers === WORKERS_MAX) throw error;
+      await sleep(NEXT_WORKER_MS, undefined, { signal: options.signal });
+      const next = await attachedTop(dir, options);
+      if (next === null) throw error;
+      attachment = next;
+    }
+  }
 }
 
 /** How long a worker may take to hide a snapshot: a journal record of the host, and the step of a merge under way. */
@@ -110,31 +138,41 @@ export interface WaitJobOptions extends RunDirectoryOption {
   signal?: AbortSignal | undefined;
 }
 
-/** Until the job has ended; one that has ended before is fine. */
-export async function waitJob(dir: string, id: string, options: WaitJobOptions = {}): Promise<void> {
+/** Until the job has ended; one that has ended before is fine. `key`: the id of the snapshot, its unique beginning, or name. */
+export async function waitJob(dir: string, key: string, options: WaitJobOptions = {}): Promise<void> {
   checkOptions('jobs', options, ['runDir', 'onProgress', 'signal']);
-  const attachment = await jobHolder(dir, id, options);
+  const { attachment, id } = await findJob(dir, key, options);
   const { onProgress, signal } = options;
-  try {
-    await control(attachment, 'job-wait', { job: id }, { onProgress, signal, timeoutMs: 0 });
-  } catch (error) {
+  const ask = (to: Attachment): Promise<unknown> => control(to, 'job-wait', { job: id }, { onProgress, signal, timeoutMs: 0 });
+  await throughWorkers(dir, attachment, ask, options).catch((error: unknown) => {
     if (!(error instanceof PloopError) || error.code !== 'NOT_FOUND') throw error;
-  }
+  });
 }
 
 /** The merge stops at its next step; deleting the same snapshot again, or attaching the image anew, goes on with it. */
-export async function cancelJob(dir: string, id: string, options: RunDirectoryOption = {}): Promise<void> {
+export async function cancelJob(dir: string, key: string, options: RunDirectoryOption = {}): Promise<void> {
   checkOptions('jobs', options, ['runDir']);
-  await control(await jobHolder(dir, id, options), 'job-cancel', { job: id }, {});
+  const { attachment, id } = await findJob(dir, key, options);
+  await control(attachment, 'job-cancel', { job: id }, {});
 }
 
-async function jobHolder(dir: string, id: string, options: RunDirectoryOption): Promise<Attachment> {
-  checkText('jobs: id', id);
+const FULL_ID_CHARACTERS = 36;
+
+async function findJob(dir: string, key: string, options: RunDirectoryOption): Promise<{ attachment: Attachment; id: string }> {
+  checkText('jobs: id', key);
+  const descriptor = await readDescriptor(dir);
   const attachment = await attachedTop(dir, options);
-  if (attachment !== null) return attachment;
-  await readDescriptor(dir);
-  throw new PloopError('NOT_ATTACHED', `${dir} is not attached: nothing runs for it in the background`, {
-    hint: `Go on with: ploop snapshot-delete ${dir} ${id}`,
+  if (attachment === null) {
+    throw new PloopError('NOT_ATTACHED', `${dir} is not attached: nothing runs for it in the background`, {
+      hint: `Go on with: ploop snapshot-delete ${dir} ${key}`,
+    });
+  }
+  const job = findHalfDeleted(descriptor, key);
+  if (job !== undefined) return { attachment, id: job.id };
+  // A whole id is that of a job that has ended; of anything less nobody can say what it was.
+  if (key.length === FULL_ID_CHARACTERS) return { attachment, id: key.toLowerCase() };
+  throw new PloopError('NOT_FOUND', `${dir} has no job with the id or name '${key}'; it may have ended`, {
+    hint: `Those there are: ploop jobs ${dir}`,
   });
 }
 

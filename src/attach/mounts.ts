@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where a device is mounted, from /proc/<pid>/mountinfo.
 
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { formatDevno } from './devno.js';
 
 export interface MountEntry {
   /** "7:3" */
@@ -24,6 +27,36 @@ export async function readMounts(pid: number | 'self' = 'self'): Promise<MountEn
 /** The mount points of a device ("7:3"), in the order they were mounted. */
 export async function mountPointsOf(devno: string): Promise<string[]> {
   return (await readMounts()).filter((mount) => mount.devno === devno).map((mount) => mount.mountPoint);
+}
+
+/**
+ * The mounts of a device where this process can get at them: its own or, when it has none, those of another mount namespace, through
+ * /proc/<pid>/root. A container goes on with its disk when the host's mount of it is gone, and a service may have mounts of its own.
+ */
+export async function reachableMounts(devno: string): Promise<MountEntry[]> {
+  const own = (await readMounts()).filter((mount) => mount.devno === devno);
+  if (own.length > 0) return own;
+  const seen = new Set([await readlink('/proc/self/ns/mnt').catch(() => '')]);
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const namespace = await readlink(`/proc/${pid}/ns/mnt`).catch(() => '');
+    if (namespace === '' || seen.has(namespace)) continue;
+    seen.add(namespace);
+    const there = await mountsSeenBy(Number(pid), devno);
+    if (there.length > 0) return there;
+  }
+  return [];
+}
+
+/** Only where the path leads to the device: what a container does with its own links must not lead elsewhere. */
+async function mountsSeenBy(pid: number, devno: string): Promise<MountEntry[]> {
+  const found: MountEntry[] = [];
+  for (const mount of await readMounts(pid)) {
+    if (mount.devno !== devno) continue;
+    const mountPoint = join(`/proc/${pid}/root`, mount.mountPoint);
+    const info = await stat(mountPoint).catch(() => null);
+    if (info !== null && formatDevno(info.dev) === devno) found.push({ ...mount, mountPoint });
+  }
+  return found;
 }
 
 export function parseMountinfo(text: string): MountEntry[] {

@@ -51,10 +51,10 @@ export async function takeSnapshot(dir: string, options: TakeSnapshotOptions = {
   checkPath('snapshot: dir', dir);
   checkOptions('snapshot', options, ['runDir', 'name', 'description', 'holder', 'frozen', 'signal']);
   const what = {
-    ...(options.name === undefined ? {} : { name: checkText('snapshot: name', options.name, { maxBytes: 127 }) }),
+    ...(options.name === undefined ? {} : { name: checkText('snapshot: name', options.name, { maxBytes: 127, line: true }) }),
     ...(options.description === undefined
       ? {}
-      : { description: checkText('snapshot: description', options.description, { maxBytes: 255, empty: true }) }),
+      : { description: checkText('snapshot: description', options.description, { maxBytes: 255, empty: true, line: true }) }),
     ...(options.holder === undefined ? {} : { holder: await holderOf(options.holder) }),
   };
   const name = options.name ?? null;

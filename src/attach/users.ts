@@ -4,6 +4,7 @@
 
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 
+import { formatDevno } from './devno.js';
 import { mountPointsOf, readMounts } from './mounts.js';
 
 export interface DeviceUser {
@@ -32,6 +33,29 @@ export async function usersOfDevice(device: { device: string; devno: string | nu
 export async function usersOfMountPoint(mountPoint: string): Promise<DeviceUser[]> {
   const mount = (await readMounts()).findLast((entry) => entry.mountPoint === mountPoint);
   return mount === undefined ? [] : processesUsing({ devno: mount.devno, device: null });
+}
+
+/**
+ * Processes of other mount namespaces that live on a device: a container whose root it is, say. Unmounting it here succeeds all the
+ * same, and leaves them where they are.
+ */
+export async function usersElsewhere(devno: string): Promise<DeviceUser[]> {
+  const users: DeviceUser[] = [];
+  const ownNamespace = await readlink('/proc/self/ns/mnt').catch(() => '');
+  const mountedIn = new Map<string, boolean>([[ownNamespace, false]]);
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)) {
+    const namespace = await readlink(`/proc/${pid}/ns/mnt`).catch(() => ownNamespace);
+    if (!mountedIn.has(namespace))
+      mountedIn.set(
+        namespace,
+        (await readMounts(pid)).some((mount) => mount.devno === devno),
+      );
+    if (mountedIn.get(namespace) !== true) continue;
+    // One that only has the mount in its table loses it with the host's, or is in nobody's way.
+    const user = await useOf(pid, { devno, device: null }, namespace);
+    if (user !== null) users.push(user);
+  }
+  return users;
 }
 
 /** "bash (pid 12, working directory /mnt/a), sleep (pid 13, …) and 4 more" */
@@ -116,12 +140,4 @@ async function commandOf(pid: number): Promise<string> {
 async function devnoOf(device: string): Promise<string | null> {
   const info = await stat(device).catch(() => null);
   return info === null || !info.isBlockDevice() ? null : formatDevno(info.rdev);
-}
-
-/** glibc's makedev(3) layout, which is what stat gives. */
-export function formatDevno(dev: number): string {
-  const wide = BigInt(dev);
-  const major = ((wide >> 8n) & 0xfffn) | ((wide >> 32n) & 0xfffff000n);
-  const minor = (wide & 0xffn) | ((wide >> 12n) & 0xffffff00n);
-  return `${major}:${minor}`;
 }

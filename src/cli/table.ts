@@ -8,7 +8,7 @@ export interface Column {
 }
 
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[], header = true): string {
-  const all = header ? [columns.map((column) => column.title), ...rows] : rows;
+  const all = (header ? [columns.map((column) => column.title), ...rows] : rows).map((row) => row.map(onOneLine));
   const widths = columns.map((_, at) => Math.max(...all.map((row) => (row[at] ?? '').length)));
   const line = (row: readonly string[]): string =>
     columns
@@ -16,6 +16,11 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
       .join('  ')
       .trimEnd();
   return all.map(line).join('\n');
+}
+
+/** What is in an image may come from elsewhere: no text of it breaks lines, or drives the terminal. */
+function onOneLine(cell: string): string {
+  return cell.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
 }
 
 /** `name   value` lines, values aligned; those without a value are left out. */

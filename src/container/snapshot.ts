@@ -80,9 +80,16 @@ export async function deleteContainerSnapshot(
 ): Promise<DeletedSnapshot> {
   const { paths } = await requireUnmarked(ctid, options);
   const { background, rateBytes, onProgress, signal } = options;
-  return withContainerLock(paths, 'vzctl snapshot-delete', () =>
-    deleteSnapshot(paths.imageDir, key, { runDir: paths.roots.runDir, background, rateBytes, onProgress, signal }),
+  const work = { runDir: paths.roots.runDir, rateBytes, onProgress, signal };
+  const hidden = await withContainerLock(paths, 'vzctl snapshot-delete', () =>
+    deleteSnapshot(paths.imageDir, key, { ...work, background: true }),
   );
+  if (background === true || hidden.done || hidden.kept) return hidden;
+  // The merge of a mounted disk may take long, and is in nobody's way: the container can be stopped meanwhile.
+  return deleteSnapshot(paths.imageDir, hidden.id, work).catch((error: unknown) => {
+    if (error instanceof PloopError && error.code === 'SNAPSHOT_NOT_FOUND') return { ...hidden, done: true };
+    throw error;
+  });
 }
 
 async function requireUnused(paths: ContainerPaths, doing: string): Promise<void> {

@@ -51,7 +51,7 @@ export async function stopLocked(paths: ContainerPaths, options: StopOptions): P
   if (live !== null) await deleteContainer(live.runtime);
   // A stop that was killed while it removed this may have left a part.
   else await rm(paths.bundleDir, { recursive: true, force: true });
-  await unmountContainerImage(paths);
+  await unmountContainerImage(paths, { ran: live !== null });
   return { ctid: paths.ctid, wasRunning, killed, timedOut };
 }
 

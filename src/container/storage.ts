@@ -54,9 +54,13 @@ export async function mountContainerImage(
 }
 
 /** Unmounts and detaches; MOUNTED, with the processes, when something on the host uses it. Under the container's lock. */
-export async function unmountContainerImage(paths: ContainerPaths): Promise<void> {
+export async function unmountContainerImage(paths: ContainerPaths, options: { ran?: boolean | undefined } = {}): Promise<void> {
+  const { runDir } = paths.roots;
   await marked(paths, async () => {
-    if (await isMounted(paths)) await unmountImage(paths.mountPoint, { runDir: paths.roots.runDir });
+    if (await isMounted(paths)) return void (await unmountImage(paths.mountPoint, { runDir }));
+    // Somebody unmounted it while the container ran on it; else who attached an image without mounting it wants it so.
+    const left = options.ran === true ? await findAttachment(paths.imageDir, { runDir }) : null;
+    if (left !== null) await unmountAndDetach(left, { runDir });
   });
 }
 

@@ -5,7 +5,7 @@
 import { readFile, realpath, stat, statfs, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 
-import { formatDevno } from '../attach/users.js';
+import { formatDevno } from '../attach/devno.js';
 import { PloopError } from '../errors.js';
 import { run } from '../exec/run.js';
 import { nativeFile } from '../native/binding.js';

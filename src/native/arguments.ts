@@ -19,11 +19,14 @@ function describe(value: unknown): string {
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
-/** A non-empty string without NUL bytes, of at most `maxBytes` bytes of UTF-8. */
-export function checkText(name: string, value: unknown, limits: { maxBytes?: number; empty?: boolean } = {}): string {
+/** A non-empty string without NUL bytes, of at most `maxBytes` bytes of UTF-8. `line`: it will be shown, so no control characters. */
+export function checkText(name: string, value: unknown, limits: { maxBytes?: number; empty?: boolean; line?: boolean } = {}): string {
   if (typeof value !== 'string') throw invalid(`${name}: expected a string, got ${describe(value)}`);
   if (value === '' && !limits.empty) throw invalid(`${name}: must not be empty`);
   if (value.includes('\0')) throw invalid(`${name}: must not contain a NUL character`);
+  if (limits.line && /[\u0000-\u001f\u007f-\u009f]/.test(value)) {
+    throw invalid(`${name}: must be one line without control characters, got ${JSON.stringify(value)}`);
+  }
   const length = Buffer.byteLength(value);
   if (limits.maxBytes !== undefined && length > limits.maxBytes) {
     throw invalid(`${name}: ${length} bytes long, the limit is ${limits.maxBytes}`);

@@ -105,7 +105,7 @@ export const native: Native = {
     if ((blockSize & (blockSize - 1)) !== 0) {
       throw new PloopError('INVALID_ARGUMENT', `create: blockSize: ${blockSize} is not one of 4096, 8192, 16384, 32768, 65536`);
     }
-    const label = params.label === undefined ? null : checkText('create: label', params.label, { maxBytes: 63 });
+    const label = params.label === undefined ? null : checkText('create: label', params.label, { maxBytes: 63, line: true });
     const fs = checkText('create: fs', params.fs ?? 'none', { maxBytes: 15 });
     const checksums = checkBoolean('create: checksums', params.checksums ?? false);
     await translated(binding().create(dir, size, blockSize, label, fs, checksums));
@@ -160,9 +160,11 @@ export const native: Native = {
   async snapshot(dir, options = {}) {
     checkPath('snapshot: dir', dir);
     checkOptions('snapshot', options, ['name', 'description', 'holder']);
-    const name = options.name === undefined ? null : checkText('snapshot: name', options.name, { maxBytes: 127 });
+    const name = options.name === undefined ? null : checkText('snapshot: name', options.name, { maxBytes: 127, line: true });
     const description =
-      options.description === undefined ? null : checkText('snapshot: description', options.description, { maxBytes: 255, empty: true });
+      options.description === undefined
+        ? null
+        : checkText('snapshot: description', options.description, { maxBytes: 255, empty: true, line: true });
     const holder = options.holder === undefined ? null : checkText('snapshot: holder', options.holder, { maxBytes: 127 });
     return translated(binding().snapshot(dir, name, description, holder));
   },
@@ -172,7 +174,7 @@ export const native: Native = {
     checkText('clone: snapshot', snapshot);
     checkPath('clone: to', to);
     checkOptions('clone', options, ['label', 'copy']);
-    const label = options.label === undefined ? null : checkText('clone: label', options.label, { maxBytes: 63 });
+    const label = options.label === undefined ? null : checkText('clone: label', options.label, { maxBytes: 63, line: true });
     await translated(binding().clone(from, snapshot, to, label, checkBoolean('clone: copy', options.copy ?? false)));
   },
 

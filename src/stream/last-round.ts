@@ -3,7 +3,7 @@
 // over, until the operator's command has done that. Whatever fails, the source is thawed and goes on as before.
 
 import { findAttachment } from '../attach/attachments.js';
-import { mountPointsOf } from '../attach/mounts.js';
+import { reachableMounts } from '../attach/mounts.js';
 import type { RunDirectoryOption } from '../attach/run-directory.js';
 import { PloopError } from '../errors.js';
 import { run } from '../exec/run.js';
@@ -32,7 +32,8 @@ export async function lastRound(
   const { maxPauseMs = FREEZE_MAX_MS, signal, runDir } = options;
   const attachment = await findAttachment(dir, { runDir });
   const devno = attachment?.live === true ? attachment.devno : null;
-  const [mountPoint] = devno === null ? [] : await mountPointsOf(devno);
+  const [mount] = devno === null ? [] : await reachableMounts(devno);
+  const mountPoint = mount?.mountPoint;
   const end = mountPoint === undefined ? undefined : performance.now() + maxPauseMs;
   const all = async (): Promise<void> => {
     await work();

@@ -5,8 +5,9 @@ import { once } from 'node:events';
 import { chmod, copyFile, mkdir, open, stat } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { mountPointsOf, parseMountinfo } from '../../src/attach/mounts.js';
-import { formatDevno, usersOfMountPoint, usersSentence } from '../../src/attach/users.js';
+import { formatDevno } from '../../src/attach/devno.js';
+import { mountPointsOf, parseMountinfo, reachableMounts } from '../../src/attach/mounts.js';
+import { usersElsewhere, usersOfMountPoint, usersSentence } from '../../src/attach/users.js';
 import { run } from '../../src/exec/run.js';
 import { lacks } from '../helpers/require.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
@@ -40,9 +41,13 @@ describe.skipIf(lacks('root'))('users of a mount point', () => {
     await run('mount', ['-t', 'tmpfs', '-o', 'size=8M', 'ploop-test', mountPoint]);
   });
 
-  afterAll(async () => {
+  async function endChildren(): Promise<void> {
     for (const child of children) child.kill('SIGKILL');
     await Promise.all(children.map((child) => (child.exitCode === null && child.signalCode === null ? once(child, 'exit') : null)));
+  }
+
+  afterAll(async () => {
+    await endChildren();
     await run('umount', [mountPoint], { accept: 'any' });
     await scratch.clean();
   });
@@ -73,6 +78,23 @@ describe.skipIf(lacks('root'))('users of a mount point', () => {
     expect(how.get(byFile)).toMatchObject({ how: 'open file', command: 'sleep 1002', path: `${mountPoint}/open file` });
     expect(how.get(byProgram)).toMatchObject({ how: 'mapped file', command: `${mountPoint}/nap 1003` });
     expect(usersSentence(users, 1)).toMatch(/^sleep 1001 \(pid \d+, working directory .*\) and \d more$/);
+  });
+
+  it('is found in another mount namespace, with who lives there, when it is mounted here no more', async () => {
+    await endChildren();
+    const devno = formatDevno((await stat(mountPoint)).dev);
+    expect(await usersElsewhere(devno)).toEqual([]);
+    const apart = ['--mount', '--propagation', 'private', 'sh', '-c', 'cd "$1"; echo ready; exec sleep 1004', 'sh', mountPoint];
+    const child = spawn('unshare', apart, { stdio: ['ignore', 'pipe', 'ignore'] });
+    children.push(child);
+    await once(child.stdout as NodeJS.ReadableStream, 'data');
+    const tie = { pid: child.pid, how: 'working directory' };
+    await expect.poll(() => usersElsewhere(devno)).toMatchObject([{ ...tie, command: 'sleep 1004' }]);
+    expect((await reachableMounts(devno)).map((mount) => mount.mountPoint)).toEqual([mountPoint]);
+    await run('umount', [mountPoint]);
+    const [there] = await reachableMounts(devno);
+    expect(there?.mountPoint).toBe(`/proc/${child.pid}/root${mountPoint}`);
+    expect(formatDevno((await stat(there?.mountPoint ?? '')).dev)).toBe(devno);
   });
 
   it('finds nobody on a mount that nobody uses', async () => {

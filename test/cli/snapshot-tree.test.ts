@@ -2,7 +2,7 @@
 // The tree that `ploop snapshot-list --tree` draws.
 import { describe, expect, it } from 'vitest';
 
-import { renderTree } from '../../src/cli/ploop/snapshot-list.js';
+import { renderSnapshots, renderTree } from '../../src/cli/ploop/snapshot-list.js';
 import type { Snapshot } from '../../src/image/snapshots.js';
 
 function snapshot(id: string, parent: string | null, current = false): Snapshot {
@@ -17,6 +17,12 @@ function snapshot(id: string, parent: string | null, current = false): Snapshot 
     holder: null,
   };
 }
+
+describe('ploop snapshot-list', () => {
+  it('shows a name that came from elsewhere on one line', () => {
+    expect(renderSnapshots([{ ...snapshot('a', null), name: 'x\n\u001B[2Jy', gone: false }]).split('\n')[1]).toMatch(/ {2}x\?\?\[2Jy$/);
+  });
+});
 
 describe('ploop snapshot-list --tree', () => {
   it('puts branches, and the present state, below what they build on', () => {

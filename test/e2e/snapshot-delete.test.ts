@@ -99,13 +99,30 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'fio'))('deleting snapshots of an 
     await at.killWorker();
     expect(await listJobs(dir, options())).toMatchObject([{ id: ids[1], state: 'running', rate: 4096 }]);
     await at.killWorker();
-    expect((await ploop('jobs', dir, '--cancel', ids[1] as string)).status).toBe(0);
-    await expect.poll(() => listJobs(dir, options())).toMatchObject([{ id: ids[1], state: 'stopped' }]);
+    const unknown = await ploop('jobs', dir, '--wait', 's9');
+    expect(unknown).toMatchObject({ status: 7, stderr: expect.stringContaining("no job with the id or name 's9'") as string });
+    expect((await ploop('jobs', dir, '--cancel', 's1')).status).toBe(0);
+    await expect.poll(() => listJobs(dir, options())).toMatchObject([{ id: ids[1], state: 'stopped', total: 0, error: null }]);
     expect(await deleteSnapshot(dir, ids[1] as string, options())).toMatchObject({ done: true, kept: false });
     expect(await listJobs(dir, options())).toEqual([]);
     expect(await sums([ids[0] as string, ids[2] as string])).toEqual(before);
     await at.detach();
     expect(await native.check(dir)).toMatchObject({ findings: [] });
+  });
+
+  it('is waited for through the deaths of workers', async () => {
+    const ids = await snapshots(3);
+    const before = await sums([ids[0] as string, ids[2] as string]);
+    const waiting = ploop('snapshot-delete', dir, 's1', '--rate', '256K');
+    for (let kills = 0; kills < 2; kills++) {
+      await expect.poll(() => listJobs(dir, options()), { timeout: 20_000 }).toMatchObject([{ id: ids[1], state: 'running' }]);
+      await at.killWorker();
+    }
+    await expect.poll(() => listJobs(dir, options()), { timeout: 20_000 }).toMatchObject([{ id: ids[1], state: 'running' }]);
+    // Without a limit from here on.
+    expect(await deleteSnapshot(dir, ids[1] as string, { ...options(), rateBytes: 0 })).toMatchObject({ done: true });
+    expect(await waiting).toMatchObject({ status: 0, stdout: expect.stringContaining('deleted') as string });
+    expect(await sums([ids[0] as string, ids[2] as string])).toEqual(before);
   });
 
   it('waits for a snapshot that is attached, and takes snapshots meanwhile', async () => {

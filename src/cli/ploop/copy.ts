@@ -44,7 +44,7 @@ export const copyCommand: Command = {
     {
       flags: '--keep <name>',
       summary: 'keep the last snapshot on both sides under this name: the base of the next copy',
-      parse: (given) => checkText('--keep', given, { maxBytes: 127 }),
+      parse: (given) => checkText('--keep', given, { maxBytes: 127, line: true }),
     },
     { flags: '--force', summary: 'discard what was written to the copy' },
     { flags: '--rsh <command>', summary: 'what reaches the host; default ssh' },

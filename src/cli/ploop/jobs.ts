@@ -16,10 +16,10 @@ export const jobsCommand: Command = {
     'A stopped one goes on then, too, or with the same `ploop snapshot-delete`.',
   arguments: [IMAGE_ARGUMENT],
   options: [
-    { flags: '--wait <id>', summary: 'wait until this job has ended' },
+    { flags: '--wait <id>', summary: 'wait until this job has ended: id, unique beginning of one, or name' },
     { flags: '--cancel <id>', summary: 'stop this job' },
   ],
-  examples: [['ploop jobs /vz/web --wait 9f2c6a10-4d2b-4c11-8a55-0d9b7a0c1e2f', 'with a progress bar']],
+  examples: [['ploop jobs /vz/web --wait 9f2c', 'with a progress bar; the id is that of the deleted snapshot']],
   run: jobs,
 };
 
@@ -35,13 +35,15 @@ async function jobs(ctx: Context, args: ParsedArguments, options: ParsedOptions)
 
 function render(list: readonly Job[]): string {
   if (list.length === 0) return 'no jobs';
-  const titles = ['ID', 'KIND', 'STATE', 'DONE', 'NAME'];
+  const why = list.some((one) => one.error !== null);
+  const titles = ['ID', 'KIND', 'STATE', 'DONE', 'NAME', ...(why ? ['WHY'] : [])];
   const rows = list.map((one) => [
     one.id,
     one.kind,
     one.state,
     one.total === 0 ? '-' : `${formatSize(one.done)} of ${formatSize(one.total)}`,
-    one.error ?? one.name ?? '-',
+    one.name ?? '-',
+    ...(why ? [one.error ?? '-'] : []),
   ]);
   return table(
     titles.map((title) => ({ title })),

@@ -9,8 +9,8 @@ import { IMAGE_ARGUMENT, runDirOption, SNAPSHOT_ARGUMENT, withProgress, word } f
 
 export const RATE_OPTION: Option = {
   flags: '--rate <bytes>',
-  summary: 'move at most so much a second: 20M',
-  parse: (given) => parseSize(given, '--rate'),
+  summary: 'move at most so much a second, in all merges of the image: 20M; none: no limit',
+  parse: (given) => (given === 'none' ? 0 : parseSize(given, '--rate')),
 };
 
 export const snapshotDeleteCommand: Command = {
@@ -30,10 +30,10 @@ export const snapshotDeleteCommand: Command = {
 };
 
 /** What a deletion says at its end. */
-export function renderDeleted(snapshot: DeletedSnapshot): string {
+export function renderDeleted(snapshot: DeletedSnapshot, dir: string): string {
   const name = `snapshot ${snapshot.id}${snapshot.name === null ? '' : ` (${snapshot.name})`}`;
   if (snapshot.kept) return `${name} deleted; its layer stays, because others need it`;
-  return snapshot.done ? `${name} deleted` : `${name} deleted; its layer is being merged in the background`;
+  return snapshot.done ? `${name} deleted` : `${name} deleted; its layer is being merged in the background: see ploop jobs ${dir}`;
 }
 
 async function remove(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<void> {
@@ -47,5 +47,5 @@ async function remove(ctx: Context, args: ParsedArguments, options: ParsedOption
       ...runDirOption(ctx),
     }),
   );
-  ctx.result({ directory: resolve(dir), snapshot }, renderDeleted(snapshot));
+  ctx.result({ directory: resolve(dir), snapshot }, renderDeleted(snapshot, dir));
 }

@@ -15,11 +15,11 @@ export const snapshotCommand: Command = {
     'Takes milliseconds and no space. Works on detached and on mounted images; a mounted file system is frozen meanwhile. Prints the id.',
   arguments: [IMAGE_ARGUMENT],
   options: [
-    { flags: '-n, --name <name>', summary: 'a name to find it by', parse: (given) => checkText('--name', given, { maxBytes: 127 }) },
+    { flags: '-n, --name <name>', summary: 'a name to find it by', parse: parseName },
     {
       flags: '-d, --description <text>',
       summary: 'what it is for',
-      parse: (given) => checkText('--description', given, { maxBytes: 255, empty: true }),
+      parse: parseDescription,
     },
     { flags: '-t, --temporary', summary: 'it goes when the process that ran this command has ended, or the host was started anew' },
     { flags: '--holder <pid>', summary: 'with --temporary: when this process has ended', parse: parsePid },
@@ -33,6 +33,14 @@ export const snapshotCommand: Command = {
   ],
   run: snapshot,
 };
+
+export function parseName(given: string): string {
+  return checkText('--name', given, { maxBytes: 127, line: true });
+}
+
+export function parseDescription(given: string): string {
+  return checkText('--description', given, { maxBytes: 255, empty: true, line: true });
+}
 
 function parsePid(given: string): number {
   if (/^[1-9]\d{0,8}$/.test(given)) return Number(given);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // vzctl snapshot, snapshot-list, snapshot-switch, snapshot-delete.
 import { deleteContainerSnapshot, listContainerSnapshots, snapshotContainer, switchContainerToSnapshot } from '../../container/snapshot.js';
+import { locateContainer } from '../../container/place/locate.js';
 import type { Snapshot } from '../../image/snapshots.js';
 import { DISCARD_STATE_OPTION, keptText } from '../ploop/image-argument.js';
+import { parseDescription, parseName } from '../ploop/snapshot.js';
 import { RATE_OPTION, renderDeleted } from '../ploop/snapshot-delete.js';
 import type { Command, Option } from '../command.js';
 import { table } from '../table.js';
@@ -16,8 +18,8 @@ export const snapshotCommand: Command = {
   description: 'A running container goes on running: its file system is frozen for the moment it takes.',
   arguments: [CTID],
   options: [
-    { flags: '--name <name>', summary: 'name of the snapshot' },
-    { flags: '--description <text>', summary: 'a line about it' },
+    { flags: '--name <name>', summary: 'name of the snapshot', parse: parseName },
+    { flags: '--description <text>', summary: 'a line about it', parse: parseDescription },
     VZ_ROOT,
   ],
   examples: [['vzctl snapshot 101 --name before-upgrade', 'prints the id of the snapshot']],
@@ -82,6 +84,7 @@ export const snapshotDeleteCommand: Command = {
     const background = options['background'] === true;
     const work = { ...rootsOf(options), background, rateBytes: options['rate'] as number | undefined, onProgress, signal: ctx.signal };
     const snapshot = await deleteContainerSnapshot(ctid, options['id'] as string, work).finally(() => bar.end());
-    ctx.result({ ctid, ...snapshot }, renderDeleted(snapshot));
+    const { paths } = await locateContainer(ctid, rootsOf(options));
+    ctx.result({ ctid, ...snapshot }, renderDeleted(snapshot, paths.imageDir));
   },
 };

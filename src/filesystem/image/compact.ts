@@ -4,7 +4,7 @@
 // end down and truncates its file). Each step may be left out, is measured, and can be interrupted.
 import { findAttachment, type Attachment } from '../../attach/attachments.js';
 import { control, deadDaemon } from '../../attach/control.js';
-import { readMounts } from '../../attach/mounts.js';
+import { reachableMounts } from '../../attach/mounts.js';
 import { whileDetached } from '../../attach/operations.js';
 import { refuseWhileFull } from '../../attach/room.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
@@ -128,7 +128,8 @@ async function mountedSteps(work: Work): Promise<CompactStep[]> {
 }
 
 async function writableMount({ devno }: Attachment): Promise<{ mountPoint: string; type: FileSystemType } | null> {
-  const mount = (await readMounts()).find((entry) => entry.devno === devno && !entry.options.split(',').includes('ro'));
+  const mounts = devno === null ? [] : await reachableMounts(devno);
+  const mount = mounts.find((entry) => !entry.options.split(',').includes('ro'));
   return mount !== undefined && isFileSystemType(mount.type) ? { mountPoint: mount.mountPoint, type: mount.type } : null;
 }
 

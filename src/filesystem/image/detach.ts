@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Attachment } from '../../attach/attachments.js';
 import { mountPointsOf } from '../../attach/mounts.js';
+import { usersElsewhere, usersSentence } from '../../attach/users.js';
 import { detachAttachment } from '../../attach/ploopd.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
@@ -38,12 +39,29 @@ export async function endDead(attachment: Attachment, options: RunDirectoryOptio
   });
 }
 
+/** A container keeps its root when the host's mount of it goes, so its device would stay, and nothing here would see it mounted. */
+export async function refuseWhileUsed({ devno }: Detachable, mountPoints: readonly string[]): Promise<void> {
+  if (devno === null) return;
+  for (let attempt = 1; ; attempt++) {
+    const users = await usersElsewhere(devno);
+    if (users.length === 0) return;
+    if (attempt === ATTEMPTS) {
+      throw new PloopError('MOUNTED', `${mountPoints.join(', ')} is busy: used by ${usersSentence(users)}`, {
+        hint: 'End these processes (a container: vzctl stop), then unmount again.',
+        details: { mountPoint: mountPoints[0] ?? null, processes: users },
+      });
+    }
+    await sleep(PAUSE_MS);
+  }
+}
+
 /** Unmounts what is mounted from the device, the newest mount first, then detaches it. */
 export async function unmountAndDetach(
   attachment: Detachable,
   options: RunDirectoryOption & { signal?: AbortSignal | undefined } = {},
 ): Promise<{ mountPoints: string[]; writeErrors: boolean }> {
   const mountPoints = attachment.devno === null ? [] : (await mountPointsOf(attachment.devno)).toReversed();
+  if (mountPoints.length > 0) await refuseWhileUsed(attachment, mountPoints);
   let writeErrors = false;
   for (const mountPoint of mountPoints) {
     const unmounted = await unmountFileSystem(mountPoint, { signal: options.signal });

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 
 import { type Attachment, findAttachment } from '../../attach/attachments.js';
 import { deadDaemon } from '../../attach/control.js';
-import { type MountEntry, readMounts } from '../../attach/mounts.js';
+import { type MountEntry, reachableMounts } from '../../attach/mounts.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
 import { readDescriptor } from '../../image/descriptor.js';
@@ -57,7 +57,7 @@ async function mountedExt4(dir: string, options: RunDirectoryOption): Promise<st
 
 /** Where all of its file system is mounted. */
 export async function writableMount(attachment: Pick<Attachment, 'devno' | 'readOnly'>): Promise<MountEntry | undefined> {
-  if (attachment.readOnly) return undefined;
-  const mounts = (await readMounts()).filter(({ devno, root }) => devno === attachment.devno && root === '/');
-  return mounts.find(({ options }) => !options.split(',').includes('ro'));
+  if (attachment.readOnly || attachment.devno === null) return undefined;
+  const mounts = await reachableMounts(attachment.devno);
+  return mounts.find(({ root, options }) => root === '/' && !options.split(',').includes('ro'));
 }

@@ -114,7 +114,7 @@ async function checkNotAttached(dir: string, snapshot: string | null, options: R
 function alreadyMounted(dir: string, existing: Attachment, mountPoints: string[]): PloopError {
   const gone = existing.live ? '' : ', but its ploopd is gone';
   return new PloopError('MOUNTED', `${dir} is mounted on ${mountPoints.join(', ')} (${existing.device ?? 'no device'})${gone}`, {
-    hint: `Unmount it with: ploop umount ${resolve(dir)}`,
+    hint: `Unmount it with: ploop umount ${mountPoints[0]}`,
     details: { mountPoints, device: existing.device, live: existing.live },
   });
 }

@@ -6,7 +6,7 @@ import { resolve } from 'node:path';
 
 import { findAttachment, type Attachment } from '../../attach/attachments.js';
 import { control, deadDaemon } from '../../attach/control.js';
-import { readMounts } from '../../attach/mounts.js';
+import { type MountEntry, reachableMounts } from '../../attach/mounts.js';
 import { whileDetached } from '../../attach/operations.js';
 import { showSize } from '../../attach/ploopd.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
@@ -102,11 +102,13 @@ async function resizeAttached(attachment: Attachment, sizeBytes: number, options
   if (!attachment.live) throw deadDaemon(attachment);
   if (attachment.readOnly)
     throw new PloopError('READ_ONLY', `${directory} is attached read-only`, { hint: 'Detach it, or mount it writable, then resize.' });
-  const mount = (await readMounts()).find((entry) => entry.devno === attachment.devno && entry.root === '/');
+  const mounts = attachment.devno === null ? [] : await reachableMounts(attachment.devno);
+  const mount = mounts.find(({ root }) => root === '/');
+  if (mount?.mountPoint.startsWith('/proc/') === true) throw mountedElsewhere(attachment, mount);
   const type = mount !== undefined && isFileSystemType(mount.type) ? mount.type : null;
   if (mount !== undefined && mount.options.split(',').includes('ro')) {
     throw new PloopError('READ_ONLY', `${directory} is mounted read-only on ${mount.mountPoint}`, {
-      hint: `Unmount it first: ploop umount ${resolve(directory)}`,
+      hint: `Unmount it first: ploop umount ${mount.mountPoint}`,
     });
   }
   if (type !== null) await checkOnlineGrowth(type);
@@ -117,6 +119,13 @@ async function resizeAttached(attachment: Attachment, sizeBytes: number, options
   if (type === 'ext4') await limitFileSystem({ mountPoint: mount.mountPoint, sizeBytes }, null);
   await growFileSystem(device, { type, mountPoint: mount.mountPoint, signal: options.signal });
   return { grown: type, mountPoint: mount.mountPoint };
+}
+
+/** The tools that grow it look at the mounts they see, and would take it for one that is not mounted. */
+function mountedElsewhere({ directory, device }: Attachment, { mountPoint }: MountEntry): PloopError {
+  return new PloopError('MOUNTED', `${directory} is mounted in another mount namespace only, on ${mountPoint}`, {
+    hint: `Mount it here as well, on any directory, then resize: mount ${device ?? ''} DIRECTORY`,
+  });
 }
 
 /** Makes the device show the size, and looks at whether it does. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A snapshot whose file system is as after a clean sync: a mounted one is frozen while it is taken, and thawed whatever happens.
-import { mountPointsOf } from '../../attach/mounts.js';
+import { reachableMounts } from '../../attach/mounts.js';
 import { takeSnapshot, type TakenSnapshot, type TakeSnapshotOptions } from '../../attach/operations.js';
 import { withFrozen } from '../freeze.js';
 import { type CollectNote, collectTemporary } from './collect.js';
@@ -20,9 +20,9 @@ export async function consistentSnapshot(dir: string, given: ConsistentSnapshotO
     ...options,
     frozen: async (attachment, switchOver) => {
       // Every mount of a device shows the same file system: freezing one of them is enough.
-      const [mountPoint] = attachment.devno === null ? [] : await mountPointsOf(attachment.devno);
-      if (mountPoint === undefined) return switchOver();
-      ({ frozenMs } = await withFrozen(mountPoint, switchOver, { signal: options.signal }));
+      const [mount] = attachment.devno === null ? [] : await reachableMounts(attachment.devno);
+      if (mount === undefined) return switchOver();
+      ({ frozenMs } = await withFrozen(mount.mountPoint, switchOver, { signal: options.signal }));
     },
   });
   await collectTemporary(dir, { runDir: options.runDir, signal: options.signal, onNote });

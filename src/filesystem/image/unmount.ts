@@ -8,13 +8,13 @@ import { attachmentsOf, listAttachments, type Attachment } from '../../attach/at
 import { mountPointsOf, readMounts, type MountEntry } from '../../attach/mounts.js';
 import { refuseWhileFull } from '../../attach/room.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
-import { formatDevno } from '../../attach/users.js';
+import { formatDevno } from '../../attach/devno.js';
 import { PloopError } from '../../errors.js';
 import { readDescriptor } from '../../image/descriptor.js';
 import { findSnapshot } from '../../image/snapshots.js';
 import { unmountFileSystem } from '../unmount.js';
 import { type CollectNote, collectTemporary } from './collect.js';
-import { endDead, unmountAndDetach } from './detach.js';
+import { endDead, refuseWhileUsed, unmountAndDetach } from './detach.js';
 import { removeMountPoint } from './places.js';
 import { clearAbandoned } from './temporary.js';
 
@@ -69,6 +69,8 @@ async function collecting(
 async function unmountOne(attachment: Attachment, path: string, options: UnmountImageOptions): Promise<UnmountedImage> {
   await refuseWhileFull(attachment, 'unmounting');
   await endDead(attachment, options);
+  const others = (await mountPoints(attachment)).filter((mountPoint) => mountPoint !== path);
+  if (others.length === 0) await refuseWhileUsed(attachment, [path]);
   const { writeErrors } = await unmountFileSystem(path, { signal: options.signal });
   await removeMountPoint(path, options);
   const remaining = await mountPoints(attachment);

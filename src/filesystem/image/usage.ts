@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What file system an image holds and what it uses, whether the image is mounted, attached or neither. Changes nothing.
 import { findAttachment } from '../../attach/attachments.js';
-import { mountPointsOf } from '../../attach/mounts.js';
+import { reachableMounts } from '../../attach/mounts.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { native } from '../../native/index.js';
 import { readDescriptor } from '../../image/descriptor.js';
@@ -28,7 +28,8 @@ export async function imageFileSystem(dir: string, options: RunDirectoryOption =
   const superblock = await (live?.device ? readSuperblock(live.device) : superblockOfDetached(dir)).catch(() => undefined);
   if (superblock === undefined) return null;
   const { type, label, uuid } = superblock;
-  const [mountPoint] = live === null || live.devno === null ? [] : await mountPointsOf(live.devno);
+  const [mount] = live === null || live.devno === null ? [] : await reachableMounts(live.devno);
+  const mountPoint = mount?.mountPoint;
   const mounted = mountPoint === undefined ? null : await fileSystemUsage(mountPoint).catch(() => null);
   const limitBytes = type === 'ext4' && mountPoint !== undefined ? await limitOf(dir, mountPoint).catch(() => null) : null;
   return { type, label, uuid, limitBytes, usage: mounted ?? usageOf(superblock) };

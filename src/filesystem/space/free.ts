@@ -4,7 +4,7 @@
 import { open } from 'node:fs/promises';
 
 import type { Attachment } from '../../attach/attachments.js';
-import { mountPointsOf } from '../../attach/mounts.js';
+import { reachableMounts } from '../../attach/mounts.js';
 import { run } from '../../exec/run.js';
 import { nativeFile } from '../../native/binding.js';
 import { native } from '../../native/index.js';
@@ -19,7 +19,7 @@ export async function freeSpace(
   live: Attachment | null,
   options: { signal?: AbortSignal | undefined } = {},
 ): Promise<FreeSpace> {
-  const mountPoint = live === null || live.devno === null ? undefined : (await mountPointsOf(live.devno))[0];
+  const mountPoint = live === null || live.devno === null ? undefined : (await reachableMounts(live.devno))[0]?.mountPoint;
   if (mountPoint !== undefined) return freeOfMounted(mountPoint, options);
   if (live !== null) return live.device === null ? unknown('it is attached without a device') : withDevice(live.device, freeOnDisk);
   await using reader = await native.openReader(dir);
