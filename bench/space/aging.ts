@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../../src/exec/run.js';
+import { randomNumbers } from '../../test/helpers/random.js';
 
 export interface Aging {
   seed: number;
@@ -31,7 +32,7 @@ export interface Aged {
 
 /** Works in `folder` of a mounted file system; what is there in the end has reached the device. */
 export async function age(mountPoint: string, { seed, generations, fill, deleted, prefix = '' }: Aging = AGING): Promise<Aged> {
-  const random = mulberry32(seed);
+  const random = randomNumbers(seed);
   const pool = Buffer.alloc(8 * 1024 * KIB);
   for (let at = 0; at < pool.length; at += 4) pool.writeUInt32LE((random() * 2 ** 32) >>> 0, at);
   const bytes = (length: number): Buffer => {
@@ -117,15 +118,4 @@ export async function checksums(mountPoint: string): Promise<Map<string, string>
 export function changedFiles(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): number {
   const names = new Set([...before.keys(), ...after.keys()]);
   return [...names].filter((name) => before.get(name) !== after.get(name)).length;
-}
-
-/** A small, fast generator with 32 bits of state (public domain, by Tommy Ettinger). */
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

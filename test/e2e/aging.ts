@@ -16,6 +16,7 @@ import {
 import { join } from 'node:path';
 
 import { run } from '../../src/exec/run.js';
+import { randomNumbers } from '../helpers/random.js';
 
 const KIB = 1024;
 const DIRECTORIES = 24;
@@ -87,15 +88,4 @@ function overwrite(file: string, bytes: Buffer): void {
   const fd = openSync(file, 'r+');
   writeSync(fd, bytes, 0, bytes.length, 0);
   closeSync(fd);
-}
-
-/** mulberry32: the same numbers in each run. */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -5,31 +5,22 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { run } from '../../src/exec/run.js';
 import type { CompactStep } from '../../src/filesystem/image/compact-step.js';
-import { ploop } from '../helpers/command.js';
+import { ploop, ploopOk } from '../helpers/command.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 import { hostBytes } from './device.js';
+import { branchOff } from './waste.js';
 
 const MIB = 2 ** 20;
 
-let scratch: Scratch;
 let dir: string;
 let mountPoint: string;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-  dir = scratch.path('image');
-  mountPoint = scratch.path('mnt');
-  await mkdir(mountPoint);
-});
-afterEach(() => scratch.clean());
-
-const good = async (...args: string[]): Promise<void> => expect(await ploop(...args)).toMatchObject({ status: 0 });
+const scratch = scratchPerTest((places) => void ({ image: dir, mountPoint } = places));
 
 /** Over the same blocks of the file. */
 async function overwrite(name: string, byte: number, from: number, length: number): Promise<void> {
@@ -40,8 +31,7 @@ async function overwrite(name: string, byte: number, from: number, length: numbe
 }
 
 async function below(): Promise<CompactStep | undefined> {
-  const outcome = await ploop('compact', dir, '--no-relocate', '--json');
-  expect(outcome).toMatchObject({ status: 0 });
+  const outcome = await ploopOk('compact', dir, '--no-relocate', '--json');
   const step = outcome.json<{ steps: CompactStep[] }>().steps.find((one) => one.step === 'below');
   if (step?.skipped === null) expect(differences('ploop compact', step, 'below')).toEqual([]);
   return step;
@@ -54,16 +44,10 @@ const sum = async (...path: string[]): Promise<string> =>
 
 /** On a layer with 16 MiB of `data`: the snapshot `branch`, which has other first 8 MiB, and the disk, mounted. */
 async function branches(...options: string[]): Promise<void> {
-  await good('create', dir, '--size', '128M', ...options);
-  await good('mount', dir, mountPoint);
+  await ploopOk('create', dir, '--size', '128M', ...options);
+  await ploopOk('mount', dir, mountPoint);
   await writeFile(join(mountPoint, 'data'), Buffer.alloc(16 * MIB, 1));
-  await good('snapshot', dir, '--name', 'trunk');
-  await overwrite('data', 2, 0, 8 * MIB);
-  await good('snapshot', dir, '--name', 'branch');
-  await good('umount', dir);
-  await good('snapshot-switch', dir, 'trunk', '--discard');
-  await good('snapshot-delete', dir, 'trunk');
-  await good('mount', dir, mountPoint);
+  await branchOff(scratch, () => overwrite('data', 2, 0, 8 * MIB));
 }
 
 describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop compact below a snapshot', () => {
@@ -78,9 +62,9 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop compact below a sn
     expect(await hostBytes(dir)).toBeLessThanOrEqual(before - 4 * MIB + MIB);
     await run('sync', ['-f', mountPoint]);
     expect(await sum(mountPoint, 'data')).toBe(content);
-    await good('umount', dir);
+    await ploopOk('umount', dir);
     expect(await ploop('check', dir, '--data')).toMatchObject({ status: 0 });
-    await good('mount', dir, mountPoint);
+    await ploopOk('mount', dir, mountPoint);
     expect(await sum(mountPoint, 'data')).toBe(content);
   });
 
@@ -88,23 +72,23 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop compact below a sn
     await branches();
     const view = scratch.path('view');
     await mkdir(view);
-    await good('mount', dir, view, '--snapshot', 'branch');
+    await ploopOk('mount', dir, view, '--snapshot', 'branch');
     const content = await sum(view, 'data');
     await overwrite('data', 3, 0, 8 * MIB);
     expect(await below()).toMatchObject({ inUse: 1, punchedBytes: 0 });
-    await good('umount', view);
+    await ploopOk('umount', view);
     expect((await below())?.punchedBytes).toBeGreaterThanOrEqual(8 * MIB);
-    await good('mount', dir, view, '--snapshot', 'branch');
+    await ploopOk('mount', dir, view, '--snapshot', 'branch');
     expect(await sum(view, 'data')).toBe(content);
-    await good('umount', view);
+    await ploopOk('umount', view);
   });
 
   it('leaves a layer alone that a clone shares', async () => {
     await branches();
     const clone = scratch.path('clone');
-    await good('clone', dir, clone, '--snapshot', 'branch');
+    await ploopOk('clone', dir, clone, '--snapshot', 'branch');
     await overwrite('data', 3, 0, 8 * MIB);
     expect(await below()).toMatchObject({ inUse: 1, punchedBytes: 0 });
-    await good('check', clone);
+    await ploopOk('check', clone);
   });
 });

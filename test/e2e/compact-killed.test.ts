@@ -3,20 +3,22 @@
 // database commits, over a snapshot and a layer that two branches need. PLOOP_COMPACT_KILLS says how often (npm run test:pack: 24, on
 // both kinds of images); PLOOP_SEED repeats a run.
 import { randomInt } from 'node:crypto';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
-import { findAttachment } from '../../src/attach/attachments.js';
 import { attachImage, detachAttachment } from '../../src/attach/ploopd.js';
 import { run } from '../../src/exec/run.js';
-import { ploop, startCommand } from '../helpers/command.js';
+import { ploop, ploopOk, startCommand } from '../helpers/command.js';
+import { randomNumbers } from '../helpers/random.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 import { ageFileSystem, fingerprints } from './aging.js';
 import { checkRows, startCommitter } from './committer.js';
+import { killWorkerOf } from './device.js';
+import { branchOff } from './waste.js';
 
 const MIB = 2 ** 20;
 const KILLS = Number(process.env['PLOOP_COMPACT_KILLS'] ?? 4);
@@ -28,38 +30,9 @@ const KINDS = [
 const LATEST_MS = 3000;
 const TIMEOUT_MS = 120_000 + 40_000 * KILLS;
 
-let scratch: Scratch;
 let dir: string;
 let mountPoint: string;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-  dir = scratch.path('image');
-  mountPoint = scratch.path('mnt');
-  await mkdir(mountPoint);
-});
-afterEach(() => scratch.clean());
-
-const good = async (...args: string[]): Promise<void> => expect(await ploop(...args)).toMatchObject({ status: 0 });
-
-/** Numbers below 1, the same for the same seed. */
-function numbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
-    return state / 0x80000000;
-  };
-}
-
-async function killWorker(): Promise<void> {
-  const attachment = await findAttachment(dir);
-  const path = join(scratch.runDir, attachment?.attachment ?? '', 'state.json');
-  const state = async (): Promise<{ state: string; worker: number; restarts: number }> =>
-    JSON.parse(await readFile(path, 'utf8')) as { state: string; worker: number; restarts: number };
-  const { worker, restarts } = await state();
-  process.kill(worker, 'SIGKILL');
-  await expect.poll(state, { timeout: 20_000, interval: 20 }).toMatchObject({ state: 'running', restarts: restarts + 1 });
-}
+const scratch = scratchPerTest((places) => void ({ image: dir, mountPoint } = places));
 
 /** Something to trim, and clusters to move, each time. */
 async function leaveWaste(turn: number): Promise<void> {
@@ -80,21 +53,10 @@ async function compactAndKill(turn: number, afterMs: number): Promise<boolean> {
   const { signalGroup, ended, child } = startCommand('ploop', compact);
   await sleep(afterMs);
   const running = child.exitCode === null;
-  if (what === 'worker') await killWorker();
+  if (what === 'worker') await killWorkerOf(dir);
   else signalGroup('SIGKILL');
   await ended;
   return running;
-}
-
-/** The aged disk on a layer that the snapshot `branch` needs, too, and whose own snapshot is deleted. */
-async function branch(files: readonly string[]): Promise<void> {
-  await good('snapshot', dir, '--name', 'trunk');
-  for (const file of files.slice(0, 40)) await writeFile(file, 'other', { flag: 'r+' });
-  await good('snapshot', dir, '--name', 'branch');
-  await good('umount', dir);
-  await good('snapshot-switch', dir, 'trunk', '--discard');
-  await good('snapshot-delete', dir, 'trunk');
-  await good('mount', dir, mountPoint);
 }
 
 async function sumOfBranch(): Promise<string> {
@@ -111,13 +73,15 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'sqlite3'))('compaction th
     `loses nothing in ${KILLS} kills, $blockSize blocks, --discard $discard`,
     async ({ blockSize, discard }) => {
       const seed = Number(process.env['PLOOP_SEED'] ?? randomInt(1, 2 ** 31));
-      const random = numbers(seed);
-      await good('create', dir, '--size', '384M', '--block-size', blockSize);
-      await good('set', dir, '--discard', discard);
-      await good('mount', dir, mountPoint);
+      const random = randomNumbers(seed);
+      await ploopOk('create', dir, '--size', '384M', '--block-size', blockSize);
+      await ploopOk('set', dir, '--discard', discard);
+      await ploopOk('mount', dir, mountPoint);
       const files = await ageFileSystem(mountPoint, { seed: 3, generations: 3, fullPercent: 75, finalPercent: 40 });
       const before = fingerprints(files);
-      await branch(files);
+      await branchOff(scratch, async () => {
+        for (const file of files.slice(0, 40)) await writeFile(file, 'other', { flag: 'r+' });
+      });
       const branchBefore = await sumOfBranch();
       const committer = startCommitter(join(mountPoint, 'rows.db'));
       let met = 0;
@@ -137,12 +101,12 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'sqlite3'))('compaction th
       const attached = await attachImage(dir);
       await run('e2fsck', ['-fn', attached.device ?? '']);
       await detachAttachment(attached);
-      await good('mount', dir, mountPoint);
+      await ploopOk('mount', dir, mountPoint);
       expect(fingerprints(files)).toEqual(before);
       expect(await checkRows(join(mountPoint, 'rows.db'), committer.acknowledged)).toBe('ok');
       expect(await sumOfBranch()).toBe(branchBefore);
       // And what was left undone can be done.
-      await good('compact', dir, '--pack');
+      await ploopOk('compact', dir, '--pack');
       expect(fingerprints(files)).toEqual(before);
     },
     TIMEOUT_MS,

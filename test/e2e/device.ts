@@ -4,9 +4,10 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 
+import { findAttachment } from '../../src/attach/attachments.js';
 import { attachImage, type AttachOptions, type AttachResult, detachAttachment } from '../../src/attach/ploopd.js';
 import { native } from '../../src/native/index.js';
-import type { Scratch } from '../helpers/scratch.js';
+import type { Places } from '../helpers/scratch.js';
 
 export interface State {
   state: string;
@@ -27,23 +28,37 @@ export interface Attached extends AttachResult {
   killWorker(): Promise<void>;
 }
 
-export async function createImage(scratch: Scratch, name: string, sizeBytes: number): Promise<string> {
+export async function createImage(scratch: Places, name: string, sizeBytes: number): Promise<string> {
   const dir = scratch.path(name);
   await native.create(dir, { size: sizeBytes });
   return dir;
 }
 
-export async function attach(scratch: Scratch, dir: string, options: AttachOptions = {}): Promise<Attached> {
+export async function attach(scratch: Places, dir: string, options: AttachOptions = {}): Promise<Attached> {
   const result = await attachImage(dir, { ...options, runDir: scratch.runDir });
   const folder = join(scratch.runDir, result.attachment);
-  const state = async (): Promise<State> => JSON.parse(await readFile(join(folder, 'state.json'), 'utf8')) as State;
-  const killWorker = async (): Promise<void> => {
-    const { worker, restarts } = await state();
-    process.kill(worker, 'SIGKILL');
-    await expect.poll(state, { timeout: 20_000, interval: 20 }).toMatchObject({ state: 'running', restarts: restarts + 1 });
-  };
+  const state = (): Promise<State> => readState(folder);
+  const killWorker = (): Promise<void> => killWorkerIn(folder);
   const detach = (): Promise<void> => detachAttachment(result, { runDir: scratch.runDir });
   return { ...result, device: result.device ?? '', dir, folder, state, detach, killWorker };
+}
+
+/** Of the image's disk, however it is attached: kills the worker and waits until the next one serves. */
+export async function killWorkerOf(dir: string): Promise<void> {
+  const attachment = await findAttachment(dir);
+  if (attachment === null) throw new Error(`${dir} is not attached`);
+  await killWorkerIn(attachment.folder);
+}
+
+async function killWorkerIn(folder: string): Promise<void> {
+  const { worker, restarts } = await readState(folder);
+  process.kill(worker, 'SIGKILL');
+  const state = (): Promise<State> => readState(folder);
+  await expect.poll(state, { timeout: 20_000, interval: 20 }).toMatchObject({ state: 'running', restarts: restarts + 1 });
+}
+
+async function readState(folder: string): Promise<State> {
+  return JSON.parse(await readFile(join(folder, 'state.json'), 'utf8')) as State;
 }
 
 export async function hostBytes(dir: string): Promise<number> {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // ploop mount and umount on real images, and what they do when something is in the way.
 import { execFileSync } from 'node:child_process';
-import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { access, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { findAttachment, listAttachments } from '../../src/attach/attachments.js';
 import { attachImage } from '../../src/attach/ploopd.js';
@@ -15,22 +15,14 @@ import { consistentSnapshot } from '../../src/filesystem/image/snapshot.js';
 import { unmountImage } from '../../src/filesystem/image/unmount.js';
 import { endPloopd } from '../helpers/end-ploopd.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const SIZE_BYTES = 512 * 1024 * 1024;
 
 describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs'))('mounting an image', () => {
-  let scratch: Scratch;
   let image: string;
   let mountPoint: string;
-
-  beforeEach(async () => {
-    scratch = await makeScratch();
-    image = scratch.path('image');
-    mountPoint = scratch.path('mnt');
-    await mkdir(mountPoint);
-  });
-  afterEach(() => scratch.clean());
+  const scratch = scratchPerTest((places) => void ({ image, mountPoint } = places));
 
   it.each(['ext4', 'xfs'] as const)('keeps what was written to %s from one mount to the next', async (fs) => {
     await newImage(image, { sizeBytes: SIZE_BYTES, fs });

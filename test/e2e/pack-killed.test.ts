@@ -2,11 +2,10 @@
 // Packing that is killed, again and again, and the worker underneath as well, while a database commits: nothing is lost.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { findAttachment } from '../../src/attach/attachments.js';
 import { control } from '../../src/attach/control.js';
@@ -18,9 +17,10 @@ import { unmountImage } from '../../src/filesystem/image/unmount.js';
 import { packFileSystem } from '../../src/filesystem/pack.js';
 import { nativeFile } from '../../src/native/binding.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 import { ageFileSystem, fingerprints } from './aging.js';
 import { checkRows, startCommitter } from './committer.js';
+import { killWorkerOf } from './device.js';
 
 const MIB = 2 ** 20;
 /** Every sixth ends the worker, too; so at most 24: the fifth death within ten seconds would make the keeper give up. */
@@ -30,17 +30,9 @@ const UNIT_BYTES = 4 * MIB;
 const TIMEOUT_MS = 400_000;
 
 describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'sqlite3'))('packing that is killed', () => {
-  let scratch: Scratch;
   let mountPoint: string;
   let image: string;
-
-  beforeEach(async () => {
-    scratch = await makeScratch();
-    mountPoint = scratch.path('mnt');
-    image = scratch.path('image');
-    await mkdir(mountPoint);
-  });
-  afterEach(() => scratch.clean());
+  const scratch = scratchPerTest((places) => void ({ image, mountPoint } = places));
 
   it(
     `loses nothing when it is killed ${KILLS} times, every sixth time together with the worker`,
@@ -125,19 +117,9 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'sqlite3'))('packing that 
     });
     await expect.poll(() => packer.exitCode !== null || (turn % 2 === 0 ? begun : moved > 0), { timeout: 30_000, interval: 5 }).toBe(true);
     await sleep(60 * turn);
-    if (turn % 6 === 5) await killWorker();
+    if (turn % 6 === 5) await killWorkerOf(image);
     packer.kill('SIGKILL');
     await ended;
     return moved;
-  }
-
-  async function killWorker(): Promise<void> {
-    const attachment = await findAttachment(image);
-    const path = join(scratch.runDir, attachment?.attachment ?? '', 'state.json');
-    const state = async (): Promise<{ state: string; worker: number; restarts: number }> =>
-      JSON.parse(await readFile(path, 'utf8')) as { state: string; worker: number; restarts: number };
-    const { worker, restarts } = await state();
-    process.kill(worker, 'SIGKILL');
-    await expect.poll(state, { timeout: 20_000, interval: 20 }).toMatchObject({ state: 'running', restarts: restarts + 1 });
   }
 });

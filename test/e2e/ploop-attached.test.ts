@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ploop commands on attached images: real devices, real data, snapshots while it is in use.
-import { cp, mkdir, open } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { cp, open } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../src/attach/attachments.js';
 import { control } from '../../src/attach/control.js';
@@ -9,7 +9,7 @@ import { native } from '../../src/native/index.js';
 import { ploop } from '../helpers/command.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 
@@ -19,14 +19,8 @@ interface Attached {
   worker: number;
 }
 
-let scratch: Scratch;
 let dir: string;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-  dir = scratch.path('image');
-});
-afterEach(() => scratch.clean());
+const scratch = scratchPerTest((places) => void ({ image: dir } = places));
 
 async function attached(...options: string[]): Promise<Attached> {
   const outcome = await ploop('attach', dir, ...options, '--json');
@@ -113,8 +107,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an attached image', () => {
     const made = await ploop('create', dir, '--size', '64M', '--label', 'test', '--json');
     expect(made).toMatchObject({ status: 0 });
     expect(await listAttachments()).toEqual([]);
-    const mountPoint = scratch.path('mnt');
-    await mkdir(mountPoint);
+    const { mountPoint } = scratch;
     const mount = await ploop('mount', dir, mountPoint, '--json');
     expect(mount).toMatchObject({ status: 0 });
     expect(differences('ploop mount', mount.json())).toEqual([]);

@@ -1,38 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 // ploop compact, step by step: what each gives back, what is left out and why, and that the files stay as they are.
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import type { CompactStep } from '../../src/filesystem/image/compact-step.js';
 import { run } from '../../src/exec/run.js';
 import { ploop } from '../helpers/command.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
+import { writeAndDelete } from './waste.js';
 
 const MIB = 2 ** 20;
 
-let scratch: Scratch;
 let dir: string;
 let mountPoint: string;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-  dir = scratch.path('image');
-  mountPoint = scratch.path('mnt');
-  await mkdir(mountPoint);
-});
-afterEach(() => scratch.clean());
+scratchPerTest((places) => void ({ image: dir, mountPoint } = places));
 
 /** 300 files of up to 200 KiB, of which every third stays. */
-async function fileAndDelete(): Promise<void> {
-  for (let at = 0; at < 300; at++) await writeFile(join(mountPoint, `f${at}`), Buffer.alloc(((at * 37) % 200) * 1024 + 1, at));
-  await run('sync', ['-f', mountPoint]);
-  for (let at = 0; at < 300; at++) if (at % 3 !== 0) await rm(join(mountPoint, `f${at}`));
-}
+const fileAndDelete = (): Promise<void> =>
+  writeAndDelete(mountPoint, { files: 300, bytes: (at) => ((at * 37) % 200) * 1024 + 1, stays: (at) => at % 3 === 0 });
 
 async function sums(): Promise<string[]> {
   const names = (await readdir(mountPoint)).filter((name) => name.startsWith('f')).toSorted();

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // `ploop diff` against a comparison of what two states hold: attached and not, before and after the image was written.
 import { open } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { changedBlocks } from '../../src/attach/diff.js';
 import { native } from '../../src/native/index.js';
 import { ploop } from '../helpers/command.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 const BLOCK = 4096;
@@ -24,14 +24,8 @@ interface Diff {
   extents: { offset: number; length: number; zero: boolean }[];
 }
 
-let scratch: Scratch;
 let dir: string;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-  dir = scratch.path('image');
-});
-afterEach(() => scratch.clean());
+scratchPerTest((places) => void ({ image: dir } = places));
 
 async function diff(...options: string[]): Promise<Diff> {
   const outcome = await ploop('diff', dir, ...options, '--json');

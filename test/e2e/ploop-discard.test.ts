@@ -2,26 +2,20 @@
 // ploop set --discard on a device in use: what blkdiscard gives back by policy, and that it reads as zeros with each.
 import { open } from 'node:fs/promises';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { run } from '../../src/exec/run.js';
 import { native } from '../../src/native/index.js';
 import { ploop } from '../helpers/command.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 const CLUSTER = 256 * 1024;
 
-let scratch: Scratch;
 let dir: string;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-  dir = scratch.path('image');
-});
-afterEach(() => scratch.clean());
+scratchPerTest((places) => void ({ image: dir } = places));
 
 async function hostBytes(device: string): Promise<number> {
   await run('sync', [device]);

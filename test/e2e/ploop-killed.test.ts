@@ -1,24 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Daemons killed with SIGKILL: what was written stays, and the next command explains or cleans up.
 import { open } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../src/attach/attachments.js';
 import { native } from '../../src/native/index.js';
 import { ploop } from '../helpers/command.js';
 import { endPloopd } from '../helpers/end-ploopd.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
-let scratch: Scratch;
 let dir: string;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-  dir = scratch.path('image');
+scratchPerTest(async (places) => {
+  ({ image: dir } = places);
   await ploop('create', dir, '--size', '16M', '--fs', 'none');
 });
-afterEach(() => scratch.clean());
 
 async function attached(): Promise<{ device: string; keeper: number; worker: number }> {
   return (await ploop('attach', dir, '--json')).json();

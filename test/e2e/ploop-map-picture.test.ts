@@ -1,31 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pictures of a real image: every kind of space is in them, and the files are what their names say.
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32, inflateSync } from 'node:zlib';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { run } from '../../src/exec/run.js';
 import type { Cell } from '../../src/filesystem/space/cells.js';
 import { ploop } from '../helpers/command.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 
-let scratch: Scratch;
-beforeEach(async () => {
-  scratch = await makeScratch();
-});
-afterEach(() => scratch.clean());
+const scratch = scratchPerTest();
 
 describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop map --picture', () => {
   it('tells used, reclaimable, shared and holes apart', async () => {
-    const dir = scratch.path('image');
-    const mountPoint = scratch.path('mnt');
-    await mkdir(mountPoint);
+    const { image: dir, mountPoint } = scratch;
     await ploop('create', dir, '--size', '256M');
     await ploop('mount', dir, mountPoint);
     await writeFile(join(mountPoint, 'below'), Buffer.alloc(20 * MIB, 1));

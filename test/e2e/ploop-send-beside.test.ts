@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // A slow reader of `ploop send` while the snapshots it reads are deleted, and the image goes on being written.
 import { open, readFile } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { native } from '../../src/native/index.js';
 import { ploop } from '../helpers/command.js';
 import { pipeline } from '../helpers/pipeline.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 
-let scratch: Scratch;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-});
-afterEach(() => scratch.clean());
+const scratch = scratchPerTest();
 
 async function snapshotNames(dir: string): Promise<(string | null)[]> {
   return (await ploop('snapshot-list', dir, '--json')).json<{ snapshots: { name: string | null }[] }>().snapshots.map((one) => one.name);

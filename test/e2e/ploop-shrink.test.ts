@@ -3,7 +3,7 @@
 import { mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../src/attach/attachments.js';
 import { checkImage, switchToSnapshot, takeSnapshot } from '../../src/attach/operations.js';
@@ -19,24 +19,16 @@ import { readDescriptor } from '../../src/image/descriptor.js';
 import { listSnapshots } from '../../src/image/snapshots.js';
 import { native } from '../../src/native/index.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 1024 * 1024;
 const LARGE = 512 * MIB;
 const SMALL = 128 * MIB;
 
 describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs'))('an image gets smaller', () => {
-  let scratch: Scratch;
   let image: string;
   let mountPoint: string;
-
-  beforeEach(async () => {
-    scratch = await makeScratch();
-    image = scratch.path('image');
-    mountPoint = scratch.path('mnt');
-    await mkdir(mountPoint);
-  });
-  afterEach(() => scratch.clean());
+  const scratch = scratchPerTest((places) => void ({ image, mountPoint } = places));
 
   const hostBytes = async (): Promise<number> =>
     Number.parseInt((await run('du', ['-s', '--block-size=1', join(image, 'layers')])).stdout, 10);

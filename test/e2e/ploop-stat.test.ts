@@ -1,36 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // What ploop stat and info say an image costs and could give back, against what then comes back.
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { run } from '../../src/exec/run.js';
 import type { SpaceEstimate } from '../../src/filesystem/space/measure.js';
 import { ploop } from '../helpers/command.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
+import { writeAndDelete } from './waste.js';
 
 const MIB = 2 ** 20;
 
-let scratch: Scratch;
 let dir: string;
 let mountPoint: string;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-  dir = scratch.path('image');
-  mountPoint = scratch.path('mnt');
-  await mkdir(mountPoint);
-});
-afterEach(() => scratch.clean());
+scratchPerTest((places) => void ({ image: dir, mountPoint } = places));
 
 /** Files of 60 KiB, every second of which is deleted again. */
 async function fileAndDelete(): Promise<void> {
-  for (let at = 0; at < 200; at++) await writeFile(join(mountPoint, `f${at}`), Buffer.alloc(60 * 1024, at + 1));
-  await run('sync', ['-f', mountPoint]);
-  for (const name of (await readdir(mountPoint)).filter((one) => /^f\d*[13579]$/.test(one))) await rm(join(mountPoint, name));
+  await writeAndDelete(mountPoint, { files: 200, bytes: () => 60 * 1024, stays: (at) => at % 2 === 0 });
   await run('sync', ['-f', mountPoint]);
 }
 

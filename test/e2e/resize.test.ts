@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // ploop resize and compact on real images, detached and mounted.
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../src/attach/attachments.js';
 import { attachImage, detachAttachment } from '../../src/attach/ploopd.js';
@@ -20,24 +20,18 @@ import { imageFileSystem } from '../../src/filesystem/image/usage.js';
 import { fileSystemUsage } from '../../src/filesystem/usage.js';
 import { readDescriptor } from '../../src/image/descriptor.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 1024 * 1024;
 const SIZE_BYTES = 512 * MIB;
 
 describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs')).each(['ext4', 'xfs'] as const)('an image with %s', (fs) => {
-  let scratch: Scratch;
   let image: string;
   let mountPoint: string;
-
-  beforeEach(async () => {
-    scratch = await makeScratch();
-    image = scratch.path('image');
-    mountPoint = scratch.path('mnt');
-    await mkdir(mountPoint);
+  scratchPerTest(async (places) => {
+    ({ image, mountPoint } = places);
     await newImage(image, { sizeBytes: SIZE_BYTES, fs });
   });
-  afterEach(() => scratch.clean());
 
   const hostBytes = async (): Promise<number> =>
     Number.parseInt((await run('du', ['-s', '--block-size=1', join(image, 'layers')])).stdout, 10);

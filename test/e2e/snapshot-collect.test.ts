@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Temporary snapshots that commands delete by the way: nobody waits for it or fails by it, and it is told.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { listJobs, waitJob } from '../../src/attach/jobs.js';
 import { run } from '../../src/exec/run.js';
@@ -12,37 +9,25 @@ import { listSnapshots } from '../../src/image/snapshots.js';
 import { native } from '../../src/native/index.js';
 import { ploop } from '../helpers/command.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 import { createImage } from './device.js';
+import { holderPerTest } from './holder.js';
 
 describe.skipIf(lacks('root', 'fuse', 'loop'))('deleting temporary snapshots by the way', () => {
-  let scratch: Scratch;
   let dir: string;
-  let holder: ChildProcess;
-
-  beforeEach(async () => {
-    scratch = await makeScratch();
-    dir = await createImage(scratch, 'image', 64 * 2 ** 20);
-    holder = spawn('sleep', ['600'], { stdio: 'ignore' });
+  const scratch = scratchPerTest(async (places) => {
+    dir = await createImage(places, 'image', 64 * 2 ** 20);
   });
-  afterEach(async () => {
-    holder.kill('SIGKILL');
-    await scratch.clean();
-  });
+  const holder = holderPerTest();
 
   const names = async (): Promise<(string | null)[]> => (await listSnapshots(dir)).map((one) => one.name);
   const layers = async (): Promise<number> => (await native.info(dir, { lock: false })).layers.length;
   const attach = async (): Promise<string> => (await ploop('attach', dir)).stdout.trim();
   const take = async (): Promise<string> =>
-    (await ploop('snapshot', dir, '--temporary', '--holder', String(holder.pid), '--name', 'held')).stdout.trim();
+    (await ploop('snapshot', dir, '--temporary', '--holder', holder.pid, '--name', 'held')).stdout.trim();
   /** 8 MiB, 4 MiB of them where the last ones were. */
   const write = (device: string, turn: number): Promise<unknown> =>
     run('dd', ['if=/dev/urandom', `of=${device}`, 'bs=4M', 'count=2', `seek=${turn}`, 'conv=fsync', 'status=none']);
-  async function endHolder(): Promise<void> {
-    const ended = once(holder, 'exit');
-    holder.kill('SIGKILL');
-    await ended;
-  }
   /** The image is detached, and has the snapshot with a layer that takes work to merge. */
   async function withGone(): Promise<string> {
     const device = await attach();
@@ -50,7 +35,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('deleting temporary snapshots by 
     const id = await take();
     await write(device, 1);
     await ploop('detach', dir);
-    await endHolder();
+    await holder.end();
     return id;
   }
 
@@ -63,7 +48,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('deleting temporary snapshots by 
       await write(device, 1);
       await ploop('detach', dir);
       await ploop('attach', dir, '--snapshot', 'held');
-      await endHolder();
+      await holder.end();
       expect((await ploop('detach', dir, '--snapshot', 'held')).stderr).toMatch(/held.* is deleted; its layer is merged when the image/);
       expect(await names()).toEqual([]);
       expect(await layers()).toBe(2);
@@ -102,7 +87,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('deleting temporary snapshots by 
     await take();
     await write(device, 2);
     await ploop('snapshot-delete', dir, 'old', '--background', '--rate', '64K');
-    await endHolder();
+    await holder.end();
     await ploop('snapshot', dir, '--name', 'next');
     expect(await names()).toEqual(['next']);
     const jobs = await listJobs(dir, { runDir: scratch.runDir });

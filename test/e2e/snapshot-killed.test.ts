@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Snapshots of a mounted image whose worker dies meanwhile: the file system is thawed, and nothing that was written is lost.
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { findAttachment, type Attachment } from '../../src/attach/attachments.js';
 import { takeSnapshot } from '../../src/attach/operations.js';
@@ -14,24 +14,18 @@ import { unmountImage } from '../../src/filesystem/image/unmount.js';
 import { listSnapshots } from '../../src/image/snapshots.js';
 import { native } from '../../src/native/index.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const SIZE_BYTES = 256 * 1024 * 1024;
 
 describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4'))('a snapshot whose worker is killed', () => {
-  let scratch: Scratch;
   let image: string;
   let mountPoint: string;
-
-  beforeEach(async () => {
-    scratch = await makeScratch();
-    image = scratch.path('image');
-    mountPoint = scratch.path('mnt');
-    await mkdir(mountPoint);
+  scratchPerTest(async (places) => {
+    ({ image, mountPoint } = places);
     await newImage(image, { sizeBytes: SIZE_BYTES });
     await mountImage(image, { mountPoint });
   });
-  afterEach(() => scratch.clean());
 
   async function killWorker(): Promise<void> {
     const { worker } = (await findAttachment(image)) as Attachment;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Temporary snapshots go with their holder, by the next command that works on the image, and not before (FMT-118).
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { deleteSnapshot, listJobs, waitJob } from '../../src/attach/jobs.js';
 import { consistentSnapshot } from '../../src/filesystem/image/snapshot.js';
@@ -14,36 +12,23 @@ import { ploop } from '../helpers/command.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
 import { readDescriptor } from '../helpers/reader/descriptor.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 import { createImage } from './device.js';
+import { holderPerTest } from './holder.js';
 
-let scratch: Scratch;
 let dir: string;
-let holder: ChildProcess;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-  dir = await createImage(scratch, 'image', 64 * 2 ** 20);
-  holder = spawn('sleep', ['600'], { stdio: 'ignore' });
+const scratch = scratchPerTest(async (places) => {
+  dir = await createImage(places, 'image', 64 * 2 ** 20);
 });
-afterEach(async () => {
-  holder.kill('SIGKILL');
-  await scratch.clean();
-});
+const holder = holderPerTest();
 
 const names = async (): Promise<(string | null)[]> => (await listSnapshots(dir)).map((one) => one.name);
 
 /** Of an image that is attached or not. */
 async function take(name: string): Promise<string> {
-  const taken = await ploop('snapshot', dir, '--temporary', '--holder', String(holder.pid), '--name', name, '--json');
+  const taken = await ploop('snapshot', dir, '--temporary', '--holder', holder.pid, '--name', name, '--json');
   expect(differences('ploop snapshot', taken.json())).toEqual([]);
   return taken.json<{ id: string }>().id;
-}
-
-async function endHolder(): Promise<void> {
-  const ended = once(holder, 'exit');
-  holder.kill('SIGKILL');
-  await ended;
 }
 
 /** The kept holders as after something that a test can't make happen. */
@@ -71,7 +56,7 @@ describe('temporary snapshots of a detached image', () => {
     await ploop('snapshot', dir, '--name', 'for ever');
     expect(await nextCommand()).toEqual(['held', 'for ever']);
     readDescriptor(dir);
-    await endHolder();
+    await holder.end();
     const list = await ploop('snapshot-list', dir, '--json');
     expect(differences('ploop snapshot-list', list.json())).toEqual([]);
     expect(list.json<{ snapshots: { gone: boolean }[] }>().snapshots.map(({ gone }) => gone)).toEqual([true, false]);
@@ -97,8 +82,8 @@ describe('temporary snapshots of a detached image', () => {
     expect((await ploop('snapshot-list', dir)).stdout).toContain(`pid ${process.pid}`);
     expect(await ploop('snapshot', dir, '--holder', String(process.pid))).toMatchObject({ status: 2 });
     expect(await ploop('snapshot', dir, '--temporary', '--holder', 'me')).toMatchObject({ status: 2 });
-    await endHolder();
-    const refused = await ploop('snapshot', dir, '--temporary', '--holder', String(holder.pid));
+    await holder.end();
+    const refused = await ploop('snapshot', dir, '--temporary', '--holder', holder.pid);
     expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining('no process') as string });
     expect(await names()).toHaveLength(1);
   });
@@ -106,7 +91,7 @@ describe('temporary snapshots of a detached image', () => {
   it('are not temporary in a clone', async () => {
     await take('held');
     await ploop('clone', dir, scratch.path('clone'), '--snapshot', 'held');
-    await endHolder();
+    await holder.end();
     expect(await nextCommand()).toEqual([]);
     expect(await ploop('check', scratch.path('clone'))).toMatchObject({ status: 0 });
     expect(await listSnapshots(scratch.path('clone'))).toEqual([]);
@@ -118,7 +103,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('temporary snapshots of an attach
     await ploop('attach', dir);
     const id = await take('held');
     await ploop('attach', dir, '--snapshot', 'held');
-    await endHolder();
+    await holder.end();
     expect(await nextCommand()).toEqual(['held']);
     await ploop('detach', dir, '--snapshot', 'held');
     expect(await names()).toEqual([]);
@@ -134,15 +119,15 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('temporary snapshots of an attach
     await ploop('attach', dir);
     await take('held');
     for (const command of first) await ploop(command, dir);
-    await endHolder();
+    await holder.end();
     const [command = '', ...more] = then;
     expect(await ploop(command, dir, ...more)).toMatchObject({ status: 0, stderr: expect.not.stringContaining('stays') as string });
     expect(await names()).toEqual([]);
   });
 
   it('show a mounted file system, and go with the umount', async () => {
-    const [place, at] = [scratch.path('mnt'), scratch.path('then')];
-    await Promise.all([mkdir(place), mkdir(at)]);
+    const [place, at] = [scratch.mountPoint, scratch.path('then')];
+    await mkdir(at);
     dir = scratch.path('fs');
     await ploop('create', dir, '--size', '64M', '--fs', 'ext4');
     await ploop('mount', dir, place);
@@ -150,7 +135,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('temporary snapshots of an attach
     await take('held');
     await writeFile(`${place}/a`, 'now');
     await ploop('mount', dir, at, '--snapshot', 'held');
-    await endHolder();
+    await holder.end();
     expect(await ploop('compact', dir, '--no-trim')).toMatchObject({ status: 0 });
     expect(await readFile(`${at}/a`, 'utf8')).toBe('then');
     expect(await ploop('umount', at)).toMatchObject({ status: 0 });

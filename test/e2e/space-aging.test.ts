@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The aging workload of `npm run bench -- space`, small: an old ext4 costs the host little more than it uses, no file changes.
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { statfs } from 'node:fs/promises';
 
 import { age, AGING, changedFiles, checksums } from '../../bench/space/aging.js';
 import { ourImage } from '../../bench/space/subject.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 
-let scratch: Scratch;
-beforeEach(async () => {
-  scratch = await makeScratch();
-});
-afterEach(() => scratch.clean());
+const scratch = scratchPerTest();
 
 describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('an aged file system', () => {
   it.each([

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { lacks } from '../helpers/require.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
-import { seeded } from '../kill/killer.js';
+import { randomNumbers } from '../helpers/random.js';
 import { killTransfers } from '../kill/stream.js';
 
 let scratch: Scratch;
@@ -17,7 +17,7 @@ afterEach(() => scratch.clean());
 describe.skipIf(lacks('root', 'fuse', 'loop'))('a transfer whose sides are killed', () => {
   it('leaves what was there, and completes when it is gone on with', async () => {
     const seed = Number(process.env['PLOOP_SEED'] ?? Date.now() % 1_000_000);
-    const figures = await killTransfers(scratch, { kills: 10, random: seeded(seed) });
+    const figures = await killTransfers(scratch, { kills: 10, random: randomNumbers(seed) });
     expect({ seed, wrong: figures.wrong, kills: figures.kills >= 10 }).toEqual({ seed, wrong: [], kills: true });
     expect(figures.resumed).toBeGreaterThan(0);
   });

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is free and still costs the host space is named, and a trim of just that gives it back.
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { changeSettings } from '../../src/attach/settings.js';
 import { findAttachment } from '../../src/attach/attachments.js';
@@ -13,29 +13,20 @@ import { syncFileSystem } from '../../src/filesystem/sync.js';
 import { trimFileSystem } from '../../src/filesystem/trim.js';
 import { hostBytes } from './device.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
+import { writeAndDelete } from './waste.js';
 
 const MIB = 2 ** 20;
 const FILES = 64;
 
 describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('what was freed since a trim', () => {
-  let scratch: Scratch;
   let dir: string;
   let mountPoint: string;
-
-  beforeEach(async () => {
-    scratch = await makeScratch();
-    dir = scratch.path('image');
-    mountPoint = scratch.path('mnt');
-    await mkdir(mountPoint);
-  });
-  afterEach(() => scratch.clean());
+  scratchPerTest((places) => void ({ image: dir, mountPoint } = places));
 
   /** Files of 256 KiB, of which every second one goes. */
-  async function writeAndDelete(): Promise<void> {
-    for (let at = 0; at < FILES; at++) await writeFile(`${mountPoint}/f${at}`, Buffer.alloc(MIB / 4, at + 1));
-    await syncFileSystem(mountPoint);
-    for (let at = 0; at < FILES; at += 2) await rm(`${mountPoint}/f${at}`);
+  async function fileAndDelete(): Promise<void> {
+    await writeAndDelete(mountPoint, { files: FILES, bytes: () => MIB / 4, stays: (at) => at % 2 === 1 });
     await syncFileSystem(mountPoint);
   }
 
@@ -49,7 +40,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('what was freed since a t
   it('is named block by block, and trimmed in as many calls', async () => {
     await newImage(dir, { sizeBytes: 256 * MIB });
     await mountImage(dir, { mountPoint });
-    await writeAndDelete();
+    await fileAndDelete();
     const { ranges, bytes } = await freed('block');
     expect(bytes).toBe((FILES / 2) * (MIB / 4));
     const before = await hostBytes(dir);

@@ -51,3 +51,10 @@ export function startCommand(
 export function ploop(...args: string[]): Promise<CommandOutcome> {
   return startCommand('ploop', args).ended;
 }
+
+/** The same for a command that must succeed; if not, what it complained about is the error. */
+export async function ploopOk(...args: string[]): Promise<CommandOutcome> {
+  const outcome = await ploop(...args);
+  if (outcome.status !== 0) throw new Error(`ploop ${args.join(' ')} ended with ${outcome.status ?? outcome.signal}: ${outcome.stderr}`);
+  return outcome;
+}

@@ -8,11 +8,14 @@ import { join } from 'node:path';
 import { readersAgree } from './agreement.js';
 import { takeDown, throwAll } from './take-down.js';
 
-export interface Scratch {
+export interface Places {
   /** On a file system with holes and direct I/O. */
-  directory: string;
-  runDir: string;
+  readonly directory: string;
+  readonly runDir: string;
   path(name: string): string;
+}
+
+export interface Scratch extends Places {
   clean(): Promise<void>;
 }
 

@@ -2,23 +2,17 @@
 // Making and removing image directories: all or nothing, and never what is not ours.
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, stat, writeFile } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { createImage, removeImage } from '../../src/image/create.js';
 import { readDescriptor } from '../../src/image/descriptor.js';
 import { native } from '../../src/native/index.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 
-let scratch: Scratch;
 let dir: string;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-  dir = scratch.path('image');
-});
-afterEach(() => scratch.clean());
+const scratch = scratchPerTest((places) => void ({ image: dir } = places));
 
 describe('createImage', () => {
   it('makes the directory, for its owner alone', async () => {

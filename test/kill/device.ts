@@ -9,7 +9,7 @@ import { attachImage, detachAttachment } from '../../src/attach/ploopd.js';
 import { run } from '../../src/exec/run.js';
 import { nativeFile } from '../../src/native/binding.js';
 import { native } from '../../src/native/index.js';
-import type { Scratch } from '../helpers/scratch.js';
+import type { Places } from '../helpers/scratch.js';
 import { addFigures, type Figures, noFigures } from './figures.js';
 import { killOften, type KillOptions } from './killer.js';
 
@@ -57,7 +57,7 @@ export async function checked(dir: string): Promise<Figures> {
 
 /** Runs work with an image attached; detaches and checks it. */
 export async function withAttached(
-  scratch: Scratch,
+  scratch: Places,
   dir: string,
   work: (at: { device: string; folder: string }) => Promise<Figures>,
 ): Promise<Figures> {
@@ -68,14 +68,14 @@ export async function withAttached(
   return addFigures(figures, await checked(dir));
 }
 
-export async function snapshotAttached(scratch: Scratch, dir: string): Promise<void> {
+export async function snapshotAttached(scratch: Places, dir: string): Promise<void> {
   const attachment = await findAttachment(dir, { runDir: scratch.runDir });
   if (attachment === null) throw new Error(`${dir} is not attached`);
   await control(attachment, 'snapshot', {});
 }
 
 /** Kills under blockstress; with `overBase` above a snapshot, so that writes copy; `flush: 0` leaves everything unflushed. */
-export async function killUnderStress(scratch: Scratch, options: KillOptions & { overBase: boolean; flush?: number }): Promise<Figures> {
+export async function killUnderStress(scratch: Places, options: KillOptions & { overBase: boolean; flush?: number }): Promise<Figures> {
   const dir = scratch.path(`stress-${++images}`);
   const model = `${dir}.model`;
   await native.create(dir, { size: 256 * MIB });
@@ -99,7 +99,7 @@ const FIO = ['--name=verify', '--rw=randrw', '--iodepth=32', '--ioengine=libaio'
 ]);
 
 /** Kills under fio. One fio per pass: it can not verify what it wrote twice, on any device. */
-export async function killUnderFio(scratch: Scratch, options: KillOptions & { overBase: boolean }): Promise<Figures> {
+export async function killUnderFio(scratch: Places, options: KillOptions & { overBase: boolean }): Promise<Figures> {
   const dir = scratch.path(`fio-${++images}`);
   await native.create(dir, { size: 256 * MIB });
   return withAttached(scratch, dir, async ({ device, folder }) => {

@@ -78,14 +78,3 @@ export async function killOften(folder: string, options: KillOptions): Promise<F
   }
   return figures;
 }
-
-/** A generator of numbers in [0, 1), the same for the same seed. */
-export function seeded(seed: number): () => number {
-  let x = seed >>> 0;
-  return () => {
-    x = (x + 0x6d2b79f5) >>> 0;
-    let y = Math.imul(x ^ (x >>> 15), x | 1);
-    y ^= y + Math.imul(y ^ (y >>> 7), y | 61);
-    return ((y ^ (y >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

@@ -13,7 +13,7 @@ import { PloopError } from '../../src/errors.js';
 import { run } from '../../src/exec/run.js';
 import { native } from '../../src/native/index.js';
 import { startCommand, ploop } from '../helpers/command.js';
-import type { Scratch } from '../helpers/scratch.js';
+import type { Places } from '../helpers/scratch.js';
 import { checked, startStress, withAttached } from './device.js';
 import { addFigures, type Figures, noFigures } from './figures.js';
 import { killWorker, type KillOptions } from './killer.js';
@@ -29,7 +29,7 @@ const OPERATIONS: readonly { op: ControlOperation; args: (round: number) => obje
 ];
 
 /** Each kill lands inside one of the operations, which run under blockstress. */
-export async function killInsideOperations(scratch: Scratch, options: KillOptions): Promise<Figures> {
+export async function killInsideOperations(scratch: Places, options: KillOptions): Promise<Figures> {
   const dir = scratch.path('operations');
   await native.create(dir, { size: SIZE_BYTES });
   return withAttached(scratch, dir, async ({ device, folder }) => {
@@ -50,7 +50,7 @@ export async function killInsideOperations(scratch: Scratch, options: KillOption
 }
 
 /** "" when it was done, otherwise the code of the failure. */
-async function ask(scratch: Scratch, dir: string, op: ControlOperation, args: object): Promise<string> {
+async function ask(scratch: Places, dir: string, op: ControlOperation, args: object): Promise<string> {
   const attachment = await findAttachment(dir, { runDir: scratch.runDir });
   if (attachment === null) throw new Error(`${dir} is not attached`);
   return control(attachment, op, args).then(
@@ -60,13 +60,13 @@ async function ask(scratch: Scratch, dir: string, op: ControlOperation, args: ob
 }
 
 /** The operation can be done again, whatever became of it: a snapshot of that name may be there. */
-async function again(scratch: Scratch, dir: string, op: ControlOperation, args: object): Promise<void> {
+async function again(scratch: Places, dir: string, op: ControlOperation, args: object): Promise<void> {
   const outcome = await ask(scratch, dir, op, args);
   if (outcome !== '' && !(op === 'snapshot' && outcome === 'EXISTS')) throw new Error(`${op} after a kill: ${outcome}`);
 }
 
 /** kill -9 of `ploop snapshot-delete` on a detached image, again and again until it gets through. */
-export async function killInsideDelete(scratch: Scratch, options: KillOptions): Promise<Figures> {
+export async function killInsideDelete(scratch: Places, options: KillOptions): Promise<Figures> {
   const dir = scratch.path('delete');
   const figures = noFigures();
   await native.create(dir, { size: SIZE_BYTES });
@@ -91,7 +91,7 @@ export async function killInsideDelete(scratch: Scratch, options: KillOptions): 
   return figures;
 }
 
-async function write(scratch: Scratch, dir: string, content: Buffer): Promise<void> {
+async function write(scratch: Places, dir: string, content: Buffer): Promise<void> {
   const attached = await attachImage(dir, { runDir: scratch.runDir });
   const disk = await open(attached.device ?? '', 'r+');
   await disk.write(content, 0, content.length, 0);

@@ -5,7 +5,8 @@ import { makeScratch } from '../helpers/scratch.js';
 import { killUnderContainer } from './container.js';
 import { killUnderFio, killUnderStress } from './device.js';
 import { addFigures, type Figures, noFigures, renderFigures } from './figures.js';
-import { type KillOptions, seeded } from './killer.js';
+import { randomNumbers } from '../helpers/random.js';
+import { type KillOptions } from './killer.js';
 import { killInsideDelete, killInsideOperations } from './operations.js';
 
 const kills = Number(process.argv[2] ?? 120);
@@ -13,7 +14,7 @@ const seed = Number(process.argv[3] ?? Date.now() % 1_000_000);
 if (!(kills >= 1)) throw new Error('usage: npm run test:kill [-- KILLS [SEED]]');
 
 const scratch = await makeScratch();
-const random = seeded(seed);
+const random = randomNumbers(seed);
 const share = (part: number, pauseMs: number): KillOptions => ({ kills: Math.ceil(kills * part), pauseMs, random });
 
 const SCENARIOS: readonly (readonly [string, () => Promise<Figures>])[] = [

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 
 import { listSnapshots } from '../../src/image/snapshots.js';
 import { native } from '../../src/native/index.js';
-import type { Scratch } from '../helpers/scratch.js';
+import type { Places } from '../helpers/scratch.js';
 
 export interface StreamFigures {
   kills: number;
@@ -21,7 +21,7 @@ const MIB = 2 ** 20;
 export const NAMES = ['one', 'two', 'three'];
 
 export interface Scene {
-  scratch: Scratch;
+  scratch: Places;
   src: string;
   /** Has snapshot "one" of src. */
   base: string;

@@ -2,7 +2,7 @@
 // npm run test:kill:stream [-- KILLS [SEED]]: so many kills (default 200) of senders and receivers. Prints figures; status 1 when
 // an image was not as it should be. Needs root.
 import { makeScratch } from '../helpers/scratch.js';
-import { seeded } from './killer.js';
+import { randomNumbers } from '../helpers/random.js';
 import { killTransfers } from './stream.js';
 
 const kills = Number(process.argv[2] ?? 200);
@@ -12,7 +12,7 @@ if (!(kills >= 1)) throw new Error('usage: npm run test:kill:stream [-- KILLS [S
 const scratch = await makeScratch();
 process.stdout.write(`seed ${seed}\n`);
 try {
-  const { transfers, resumed, restarted, wrong, ...done } = await killTransfers(scratch, { kills, random: seeded(seed) });
+  const { transfers, resumed, restarted, wrong, ...done } = await killTransfers(scratch, { kills, random: randomNumbers(seed) });
   process.stdout.write(
     `${done.kills} kills in ${transfers} transfers; went on ${resumed} times, began again ${restarted} times; wrong: ${wrong.length}\n`,
   );

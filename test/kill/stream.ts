@@ -9,7 +9,7 @@ import { listSnapshots } from '../../src/image/snapshots.js';
 import { nativeFile } from '../../src/native/binding.js';
 import { native } from '../../src/native/index.js';
 import { ploop } from '../helpers/command.js';
-import type { Scratch } from '../helpers/scratch.js';
+import type { Places } from '../helpers/scratch.js';
 import { killCopies } from './copy.js';
 import { hashOf, NAMES, type Scene, type StreamFigures, verifyComplete } from './scene.js';
 
@@ -24,7 +24,7 @@ const KILLS_PER_TRANSFER = 6;
 const LONGEST_MS = 600;
 
 /** Kills in transfers of whole images, of changes, and in copies, by turns. */
-export async function killTransfers(scratch: Scratch, options: StreamKillOptions): Promise<StreamFigures> {
+export async function killTransfers(scratch: Places, options: StreamKillOptions): Promise<StreamFigures> {
   const scene = await makeScene(scratch, options.random);
   const { figures } = scene;
   while (figures.kills < options.kills) {
@@ -41,7 +41,7 @@ export async function killTransfers(scratch: Scratch, options: StreamKillOptions
   return figures;
 }
 
-async function makeScene(scratch: Scratch, random: () => number): Promise<Scene> {
+async function makeScene(scratch: Places, random: () => number): Promise<Scene> {
   const [src, base] = [scratch.path('src'), scratch.path('base')];
   const figures: StreamFigures = { kills: 0, transfers: 0, resumed: 0, restarted: 0, wrong: [] };
   const scene: Scene = { scratch, src, base, hashes: new Map(), figures, random };

@@ -1,21 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The real addon on real image directories: what each call does to the image, off the main thread.
 import { readFile, stat } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 
 import { native } from '../../src/native/index.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 
-let scratch: Scratch;
 let dir: string;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-  dir = scratch.path('image');
-});
-afterEach(() => scratch.clean());
+const scratch = scratchPerTest((places) => void ({ image: dir } = places));
 
 describe('create and info', () => {
   it('makes an image whose descriptor says what was asked for', async () => {

@@ -1,23 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Readers: closing while reads are in flight, forgetting to close, worker threads.
 import { Worker } from 'node:worker_threads';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { nativeFile } from '../../src/native/binding.js';
 import { native } from '../../src/native/index.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 
-let scratch: Scratch;
 let dir: string;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-  dir = scratch.path('image');
+scratchPerTest(async (places) => {
+  ({ image: dir } = places);
   await native.create(dir, { size: 8 * MIB });
 });
-afterEach(() => scratch.clean());
 
 describe('a reader', () => {
   it('reads zeros where nothing was written', async () => {

@@ -4,8 +4,8 @@ import { existsSync } from 'node:fs';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
-import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { basename } from 'node:path';
+import { describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../../src/attach/attachments.js';
 import { type ImageExport, listExports, unexportImage } from '../../../src/attach/exports.js';
@@ -13,27 +13,15 @@ import { native } from '../../../src/native/index.js';
 import { ploop } from '../../helpers/command.js';
 import { differences } from '../../helpers/json-shape.js';
 import { lacks } from '../../helpers/require.js';
-import { makeScratch, type Scratch } from '../../helpers/scratch.js';
-import { attach, createImage } from '../device.js';
-import { client, exported, makeCredentials, MIB } from './exported.js';
+import type { Places } from '../../helpers/scratch.js';
+import { attach, killWorkerOf } from '../device.js';
+import { client, exported, imagePerTest, makeCredentials, MIB } from './exported.js';
 
 describe.skipIf(lacks('root', 'fuse', 'loop', 'libnbd', 'qemu-img'))('an NBD export', () => {
-  let scratch: Scratch;
+  let scratch: Places;
   let dir: string;
-  let count = 0;
+  imagePerTest(64 * MIB, (made, places) => void ([dir, scratch] = [made, places]));
 
-  beforeAll(async () => {
-    scratch = await makeScratch();
-  });
-  afterAll(() => scratch.clean());
-  beforeEach(async () => {
-    dir = await createImage(scratch, `img${count++}`, 64 * MIB);
-  });
-
-  const state = async (): Promise<{ worker: number; restarts: number; state: string }> => {
-    const one = (await listAttachments({ runDir: scratch.runDir })).find(({ directory }) => directory === dir);
-    return JSON.parse(await readFile(join(one?.folder ?? '', 'state.json'), 'utf8')) as { worker: number; restarts: number; state: string };
-  };
   const write = (uri: string, byte: number): Promise<unknown> => client('qemu-io', '-f', 'raw', '-c', `write -P ${byte} 0 64k`, uri);
   const holds = (uri: string, byte: number): Promise<unknown> => client('qemu-io', '-r', '-f', 'raw', '-c', `read -P ${byte} 0 64k`, uri);
   const connected = async (one: ImageExport): Promise<Socket> => {
@@ -47,8 +35,8 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'libnbd', 'qemu-img'))('an NBD exp
     const made = (await ploop('export', dir, '--socket', socket, '--json')).json<ImageExport>();
     expect(differences('ploop export', made)).toEqual([]);
     expect(made).toMatchObject({
-      name: `img${count - 1}`,
-      uri: `nbd+unix:///img${count - 1}?socket=${socket}`,
+      name: basename(dir),
+      uri: `nbd+unix:///${basename(dir)}?socket=${socket}`,
       readOnly: false,
       clients: 0,
     });
@@ -85,9 +73,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'libnbd', 'qemu-img'))('an NBD exp
     const one = await exported(scratch, dir);
     for (let round = 1; round <= 3; round++) {
       await write(one.uri, round);
-      const { worker, restarts } = await state();
-      process.kill(worker, 'SIGKILL');
-      await expect.poll(state).toMatchObject({ state: 'running', restarts: restarts + 1 });
+      await killWorkerOf(dir);
       await holds(one.uri, round);
     }
     expect(await listExports({ runDir: scratch.runDir })).toHaveLength(1);
@@ -161,8 +147,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'libnbd', 'qemu-img'))('an NBD exp
     await writeFile(scratch.path('wrong.psk'), `alice:${'0'.repeat(64)}\n`);
     await expect(size(secret.replace(`${psk}/keys.psk`, scratch.path('wrong.psk')))).rejects.toMatchObject({ code: 'TOOL_FAILED' });
 
-    const { worker } = await state();
-    process.kill(worker, 'SIGKILL');
+    await killWorkerOf(dir);
     await client('dd', 'if=/dev/urandom', `of=${scratch.path('raw')}`, 'bs=1M', 'count=64', 'status=none');
     await client('nbdcopy', scratch.path('raw'), secret);
     await client('nbdcopy', uri(plain, `?tls-certificates=${anonymous}`), scratch.path('back'));

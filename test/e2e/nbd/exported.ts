@@ -2,14 +2,28 @@
 // An exported image for the NBD tests, and the real tools that are its clients.
 import { join } from 'node:path';
 
+import { afterAll, beforeAll, beforeEach } from 'vitest';
+
 import { exportImage, type ExportImageOptions, type ImageExport } from '../../../src/attach/exports.js';
 import { run, type RunResult } from '../../../src/exec/run.js';
-import type { Scratch } from '../../helpers/scratch.js';
+import { makeScratch, type Places, type Scratch } from '../../helpers/scratch.js';
+import { createImage } from '../device.js';
 
 export const MIB = 2 ** 20;
 
+/** One scratch directory for the tests of a describe(), and in it an image for each; `use` is told which. */
+export function imagePerTest(sizeBytes: number, use: (dir: string, scratch: Places) => void): void {
+  let scratch: Scratch;
+  let count = 0;
+  beforeAll(async () => {
+    scratch = await makeScratch();
+  });
+  afterAll(() => scratch.clean());
+  beforeEach(async () => use(await createImage(scratch, `img${count++}`, sizeBytes), scratch));
+}
+
 /** On a unix socket in the scratch directory. */
-export function exported(scratch: Scratch, dir: string, options: ExportImageOptions = {}): Promise<ImageExport> {
+export function exported(scratch: Places, dir: string, options: ExportImageOptions = {}): Promise<ImageExport> {
   const where = options.listen === undefined ? { socket: scratch.path(`${options.name ?? 'disk'}.sock`) } : {};
   return exportImage(dir, { name: 'disk', ...where, ...options, runDir: scratch.runDir });
 }
@@ -19,7 +33,7 @@ export function client(program: string, ...args: string[]): Promise<RunResult> {
   return run(program, args, { timeoutMs: 60_000 });
 }
 
-export async function randomFile(scratch: Scratch, name: string, bytes: number): Promise<string> {
+export async function randomFile(scratch: Places, name: string, bytes: number): Promise<string> {
   const path = scratch.path(name);
   await run('dd', ['if=/dev/urandom', `of=${path}`, 'bs=1M', `count=${bytes / MIB}`, 'status=none']);
   return path;

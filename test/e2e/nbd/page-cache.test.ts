@@ -2,15 +2,15 @@
 // Which way an image's data go: through the host's page cache where no device is on them, beside it where one is.
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../../src/attach/attachments.js';
 import { unexportImage } from '../../../src/attach/exports.js';
 import { ploop } from '../../helpers/command.js';
 import { lacks } from '../../helpers/require.js';
-import { makeScratch, type Scratch } from '../../helpers/scratch.js';
-import { attach, createImage } from '../device.js';
-import { client, exported, MIB } from './exported.js';
+import type { Places } from '../../helpers/scratch.js';
+import { attach, killWorkerOf } from '../device.js';
+import { client, exported, imagePerTest, MIB } from './exported.js';
 
 const O_DIRECT = 0o40000;
 
@@ -27,17 +27,9 @@ async function ways(pid: number): Promise<Set<string>> {
 }
 
 describe.skipIf(lacks('root', 'fuse', 'loop', 'libnbd', 'qemu-img'))('the data of an image that is exported', () => {
-  let scratch: Scratch;
+  let scratch: Places;
   let dir: string;
-  let count = 0;
-
-  beforeAll(async () => {
-    scratch = await makeScratch();
-  });
-  afterAll(() => scratch.clean());
-  beforeEach(async () => {
-    dir = await createImage(scratch, `img${count++}`, 16 * MIB);
-  });
+  imagePerTest(16 * MIB, (made, places) => void ([dir, scratch] = [made, places]));
 
   const worker = async (): Promise<number> => (await listAttachments({ runDir: scratch.runDir }))[0]?.worker ?? 0;
 
@@ -53,10 +45,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'libnbd', 'qemu-img'))('the data o
     await writeAndRead(2);
     expect((await ploop('snapshot-delete', dir, 'then')).status).toBe(0);
     await writeAndRead(3);
-    const before = await worker();
-    process.kill(before, 'SIGKILL');
-    await expect.poll(worker).not.toBe(before);
-    await expect.poll(worker).toBeGreaterThan(0);
+    await killWorkerOf(dir);
     await client('qemu-io', '-r', '-f', 'raw', '-c', 'read -P 3 64k 64k', uri);
     await writeAndRead(4);
     await unexportImage(dir, { runDir: scratch.runDir });

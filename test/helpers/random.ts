@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Random numbers that a seed repeats.
+
+/** Numbers in [0, 1), the same for the same seed: mulberry32, 32 bits of state (public domain, by Tommy Ettinger). */
+export function randomNumbers(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
