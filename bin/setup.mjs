@@ -35,6 +35,7 @@ const PACKAGES = [
   ['crun', 'run', 'container runtime for cgroup v2 hosts'],
   ['iproute2', 'run', 'network of containers'],
   ['busybox-static', 'run', 'the built-in template of the demo'],
+  ['btrfs-progs', 'test', 'a host whose file system shares extents'],
   ['mmdebstrap', 'test', 'a real Debian root file system'],
   ['fio', 'test', 'verified random reads and writes'],
   ['libnbd-bin', 'test', 'NBD clients'],

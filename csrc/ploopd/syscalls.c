@@ -16,7 +16,9 @@
 
 #include <errno.h>
 #include <linux/audit.h>
+#include <linux/fiemap.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -40,6 +42,7 @@ enum how {
 	ALLOW,
 	WITHOUT, /* none of the bits of `value` in argument `arg` */
 	EQUAL, /* argument `arg` is `value` */
+	IF_EQUAL, /* the same; if not, the next rule of this number decides */
 	SELF, /* argument `arg` is this process */
 	REFUSE, /* fails with errno `value`: callers live without it */
 };
@@ -87,6 +90,9 @@ static const struct rule worker_rules[] = {
 	CAN(flock),
 	CAN(fcntl),
 	CAN(dup),
+	/* Merging shares extents of files, and punching wants to know them. */
+	{ .nr = SYS_ioctl, .how = IF_EQUAL, .arg = 1, .value = FICLONERANGE },
+	{ .nr = SYS_ioctl, .how = IF_EQUAL, .arg = 1, .value = FS_IOC_FIEMAP },
 	/* Is it a terminal? asks stdio. */
 	{ .nr = SYS_ioctl, .how = REFUSE, .value = ENOTTY },
 #ifdef SYS_open
@@ -248,7 +254,10 @@ static void emit_rule(struct program *p, const struct rule *r)
 	else
 		emit(p, eq, 0, 1, value);
 	emit_return(p, SECCOMP_RET_ALLOW);
-	emit_return(p, SECCOMP_RET_KILL_PROCESS);
+	if (r->how == IF_EQUAL)
+		emit_load(p, offsetof(struct seccomp_data, nr));
+	else
+		emit_return(p, SECCOMP_RET_KILL_PROCESS);
 }
 
 static void emit_all(struct program *p, enum pl_syscalls whose)

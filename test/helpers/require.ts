@@ -9,6 +9,7 @@ const PROBES = {
   loop: () => existsSync('/dev/loop-control'),
   ext4: () => hasFileSystem('ext4'),
   xfs: () => hasFileSystem('xfs'),
+  btrfs: () => hasFileSystem('btrfs') && hasProgram('mkfs.btrfs'),
   fio: () => hasProgram('fio'),
   sqlite3: () => hasProgram('sqlite3'),
   libnbd: () => ['nbdinfo', 'nbdcopy'].every(hasProgram) && spawnSync('/usr/bin/python3', ['-c', 'import nbd']).status === 0,

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The list of system calls, in children that make one of each kind. */
 #include <errno.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -71,6 +74,21 @@ static long try_clone3(void)
 	return raw(SYS_clone3, 0, 0, 0) < 0 && errno == ENOSYS;
 }
 
+static long try_share_extents(void)
+{
+	return raw(SYS_ioctl, -1, FICLONERANGE, 0) < 0 && errno == EBADF;
+}
+
+static long try_list_extents(void)
+{
+	return raw(SYS_ioctl, -1, FS_IOC_FIEMAP, 0) < 0 && errno == EBADF;
+}
+
+static long try_terminal(void)
+{
+	return raw(SYS_ioctl, -1, TCGETS, 0) < 0 && errno == ENOTTY;
+}
+
 /* 0: made and true; a signal's number: killed for it. */
 static int outcome(enum pl_syscalls whose, long (*call)(void))
 {
@@ -104,6 +122,13 @@ pl_test("looks at arguments: memory is not executable, signals stay at home")
 	is_int(outcome(PL_SYSCALLS_WORKER, try_executable_memory), SIGSYS);
 	is_int(outcome(PL_SYSCALLS_WORKER, try_signal_to_other), SIGSYS);
 	is_int(outcome(PL_SYSCALLS_KEEPER, try_executable_memory), SIGSYS);
+}
+
+pl_test("lets a worker share and list extents, and refuses other ioctls")
+{
+	is_int(outcome(PL_SYSCALLS_WORKER, try_share_extents), 0);
+	is_int(outcome(PL_SYSCALLS_WORKER, try_list_extents), 0);
+	is_int(outcome(PL_SYSCALLS_WORKER, try_terminal), 0);
 }
 
 pl_test("lets a keeper signal and fork, and execute nothing")
