@@ -1,68 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // `vzctl migrate` to another host through a real sshd: what moves, what is refused before anything is stopped, and whose the
 // container is when either side dies or the connection breaks, at every step of the way.
-import { access, chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import type { MigratedContainer } from '../../src/container/move/migrate.js';
-import type { ContainerState } from '../../src/container/state.js';
-import { makeBusyboxTemplate } from '../../src/template/busybox.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
-import { type Sshd, startSshd } from '../helpers/sshd.js';
-import { leftovers, type Outcome, type Vz, withVz } from './vz.js';
-
-const HOST = 'elsewhere';
-
-interface Two {
-  here: Vz;
-  there: Vz;
-  sshd: Sshd;
-  migrate(...more: string[]): Promise<Outcome>;
-}
-
-/** Two hosts; on the first one container 101 runs and has a file and a snapshot. */
-async function withTwoHosts(work: (two: Two) => Promise<void>, env: Record<string, string> = {}): Promise<void> {
-  await withVz((here) =>
-    withVz(async (there) => {
-      const sshd = await startSshd(join(here.directory, 'ssh'), { PLOOP_RUN_DIR: there.runDir, PLOOP_VZ_ROOT: there.vzRoot, ...env });
-      const migrate: Two['migrate'] = (...more) => here.command('vzctl', ['migrate', '101', HOST, '--rsh', sshd.rsh, '--fast', ...more]);
-      try {
-        await makeBusyboxTemplate(join(here.vzRoot, 'template/cache/tiny.tar'));
-        await here.vzctl('create', '101', '--ostemplate', 'tiny', '--diskspace', '64M', '--hostname', 'moving');
-        await here.vzctl('set', '101', '--description', 'one of mine', '--iopslimit', '5000');
-        await here.vzctl('start', '101');
-        await here.vzctl('exec', '101', 'sh', '-c', 'echo first > /root/file; sync');
-        await here.vzctl('snapshot', '101', '--name', 'one');
-        await work({ here, there, sshd, migrate });
-      } finally {
-        await sshd.stop();
-      }
-    }),
-  );
-}
-
-const status = (vz: Vz): Promise<ContainerState> => vz.json<ContainerState>('status', '101');
-const fileIn = (vz: Vz): Promise<string> => vz.vzctl('exec', '101', 'cat', '/root/file');
-const configOf = (vz: Vz): Promise<string> => readFile(join(vz.vzRoot, 'conf/101.conf'), 'utf8').catch(() => '');
-const isThere = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
-
-/** It runs on the other host, with all it had, and nothing is left of it here. */
-async function hasMoved({ here, there }: Two): Promise<void> {
-  expect(await status(there)).toMatchObject({ exists: true, running: true });
-  expect(await status(here)).toMatchObject({ exists: false, running: false });
-  expect(await fileIn(there)).toBe('first');
-  const config = await configOf(there);
-  expect(config).toContain('HOSTNAME="moving"');
-  expect(config).not.toContain('MOVING');
-  expect((await there.json<{ name: string }[]>('snapshot-list', '101')).map(({ name }) => name)).toEqual(['one']);
-  expect(await leftovers(here)).toEqual([]);
-}
+import { configOf, fileIn, hasMoved, isThere, migrateThrough, status, withTwoHosts } from './two-hosts.js';
+import { leftovers, withVz } from './vz.js';
 
 describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4', 'sshd', 'runc', 'busybox'))('vzctl migrate', () => {
   it('--live moves a running container with its disk, snapshots and configuration (JSON as documented)', { timeout: 200_000 }, () =>
@@ -158,22 +105,3 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4', 'sshd', 'runc', 'busybox')
     }),
   );
 });
-
-/** With something that happens once, before or after a step is carried out there. */
-async function migrateThrough({ here, sshd }: Two, when: string, action: string): Promise<Outcome> {
-  const [moment = '', step = ''] = when.split(' ');
-  const [script, once] = [join(here.directory, 'rsh'), join(here.directory, 'rsh.done')];
-  await rm(once, { force: true });
-  const wanted = step === 'receive' ? `*"'receive' "*` : `*"'incoming' '${step}'"*`;
-  const lines = [
-    '#!/bin/sh',
-    `case "$*" in *"'--resume-token'"*) ;; ${wanted}) [ -e ${once} ] || hit=1 ;; esac`,
-    `[ -z "$hit" ] || touch ${once}`,
-    `[ "$hit" != 1 ] || [ ${moment} != before ] || { ${action}; exit 255; }`,
-    `if [ "$hit" = 1 ]; then ${sshd.rsh} "$@" >/dev/null; ${action}; exit 255; fi`,
-    `exec ${sshd.rsh} "$@"`,
-  ];
-  await writeFile(script, `${lines.join('\n')}\n`);
-  await chmod(script, 0o755);
-  return here.command('vzctl', ['migrate', '101', HOST, '--rsh', script, '--fast']);
-}

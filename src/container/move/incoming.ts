@@ -114,6 +114,7 @@ async function requireRoom(paths: ContainerPaths, hostBytes: number): Promise<vo
   throw new PloopError(
     'NO_SPACE',
     `${paths.roots.privateDir}: container ${paths.ctid} needs ${formatSize(needed)}, and ${formatSize(bavail * bsize)} are free`,
+    { hint: 'Make room there, or make the image smaller here first: vzctl compact' },
   );
 }
 

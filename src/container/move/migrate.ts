@@ -27,6 +27,7 @@ import { stopLocked } from '../stop.js';
 import { releaseImage, unmountContainerImage } from '../storage.js';
 import type { Incoming, IncomingDetails, IncomingStep } from './incoming.js';
 import { usedBytes } from './incoming.js';
+import { undecided, untoldFailure, type Whose } from './failures.js';
 import { MOVING_RAN, MOVING_TO } from './mark.js';
 
 export interface MigrateOptions extends VzRootOptions, Pick<CopyOptions, 'restBytes' | 'maxRounds' | 'level' | 'onRound' | 'onProgress'> {
@@ -82,6 +83,8 @@ export async function migrateContainer(ctid: string, host: string, options: Migr
     return begin(move);
   });
 }
+
+const whose = ({ ctid, host, options }: Move): Whose => ({ ctid, host: host.host, interrupted: options.signal?.aborted === true });
 
 /** One of the steps there. */
 function there(move: Move, step: IncomingStep, details: Omit<IncomingDetails, 'uuid'> = {}, signal?: AbortSignal): Promise<Incoming> {
@@ -140,9 +143,12 @@ async function begin(move: Move): Promise<MigratedContainer> {
     options.signal?.throwIfAborted();
   } catch (error) {
     // Not marked here, so it is ours whatever the other side knows of it.
-    await there(move, 'cancel').catch(() => undefined);
+    const untold = await there(move, 'cancel').then(
+      () => null,
+      (reason: unknown) => reason,
+    );
     if (running) await startAgain(move);
-    throw error;
+    throw untold === null ? error : untoldFailure(whose(move), error, untold);
   }
   const now = await handOver(move);
   return finish(move, { running: now.running, downtimeMs: running ? Math.round(performance.now() - begun) : null });
@@ -203,20 +209,12 @@ async function handOver(move: Move): Promise<Incoming> {
   } catch (error) {
     // A step there that we have lost is waited for: it has the lock.
     const decided = await there(move, 'cancel').catch(() => null);
-    if (decided === null) throw undecided(move, error);
+    if (decided === null) throw undecided(whose(move), error);
     if (decided.state === 'here') return decided;
     await unmark(move);
     if (move.ran) await startAgain(move);
     throw error;
   }
-}
-
-function undecided(move: Move, cause: unknown): PloopError {
-  const { host } = move.host;
-  return new PloopError('MOVING', `${host} does not say whether container ${move.ctid} was started there: ${String(cause)}`, {
-    hint: `It stays stopped here. When the host can be reached: vzctl migrate ${move.ctid} ${host}`,
-    cause,
-  });
 }
 
 // ---- it is theirs ----
