@@ -14,8 +14,8 @@ export const compactCommand: Command = {
   summary: 'give unused space back to the host',
   description:
     'In four steps. trim: asks the file system which blocks it does not use (a detached image is mounted for that, out of sight) and gives ' +
-    'them back, in small ranges with pauses. pack: moves the blocks of ext4 files together so that more clusters become empty; only ' +
-    'with `--discard cluster`, where it pays. below: layers of deleted snapshots that several branches need lose what none of them sees. relocate: moves what is ' +
+    'them back, in small ranges with pauses. pack: moves the blocks of ext4 files together so that more clusters become empty (or ' +
+    'larger blocks); where that pays: with `--discard cluster`, and with blocks of 64K. below: layers of deleted snapshots that several branches need lose what none of them sees. relocate: moves what is ' +
     'at the end of the file into free clusters and shortens it. Works while the image is in use, and can be interrupted at any time. ' +
     'What a snapshot holds stays.',
   arguments: [IMAGE_ARGUMENT],

@@ -23,7 +23,7 @@ import { clearAbandoned, withAttached, withMountedDevice } from './temporary.js'
 export interface CompactImageOptions extends RunDirectoryOption, CollectNote {
   /** false: do not ask the file system what it does not use. Default true. */
   trim?: boolean | undefined;
-  /** Default: where the image's discard policy makes it worthwhile (`cluster`). true: always tries; false: never. */
+  /** Default: where the discard policy makes it worthwhile (`cluster`; `block` with larger blocks). true: always tries; false: never. */
   pack?: boolean | undefined;
   /** false: leave the layers below as they are. Default true. */
   below?: boolean | undefined;
