@@ -39,13 +39,22 @@ export async function deleteSnapshot(dir: string, key: string, options: DeleteSn
     const request = { snapshot: id, ...rate, background };
     const ask = (to: Attachment): ReturnType<typeof control<'delete'>> =>
       control(to, 'delete', request, { signal, onProgress, timeoutMs: 0 });
-    const answer = await throughWorkers(dir, attachment, ask, options);
+    const answer = await throughWorkers(dir, attachment, ask, options).catch((error: unknown) => {
+      throw withRoomHint(dir, error);
+    });
     return { id, name: name || null, done: answer?.done ?? true, kept: answer?.kept ?? false };
   }
   const work = { ...rate, ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
   await whileDetached(dir, () => native.deleteSnapshot(dir, id, work), { ...options, doing: 'deleting a snapshot' });
   const kept = findHalfDeleted(await readDescriptor(dir), id) !== undefined;
   return { id, name: name || null, done: true, kept };
+}
+
+/** Who deletes snapshots may do it for the room: there is a way that takes none. */
+function withRoomHint(dir: string, error: unknown): unknown {
+  if (!(error instanceof PloopError) || error.code !== 'NO_SPACE' || error.hint !== undefined) return error;
+  const hint = `Nothing is lost. Merging needs a little room: make some, or see what comes back by itself with: ploop compact ${dir}; then run the same command again.`;
+  return new PloopError('NO_SPACE', error.message, { hint, details: error.details, cause: error });
 }
 
 const WORKERS_MAX = 5;

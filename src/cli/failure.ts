@@ -24,15 +24,27 @@ const HOST_ERRORS: Readonly<Record<string, ErrorCode>> = {
   EROFS: 'READ_ONLY',
 };
 
+/** Of failures that say no more: what the C core meets has a place and a reason, and knows no commands. */
+const USUAL_HINTS: Partial<Record<ErrorCode, string>> = {
+  NO_SPACE: 'Make room on the file system that holds it (df shows how much it has), then run the same command again.',
+  NOT_PERMITTED: 'Run the command as root.',
+};
+
+function withUsualHint(error: PloopError): PloopError {
+  const { code, message, details, cause } = error;
+  const hint = error.hint ?? USUAL_HINTS[code];
+  return hint === error.hint ? error : new PloopError(code, message, { hint, details, cause });
+}
+
 export function toPloopError(error: unknown, program: string, signal: AbortSignal): PloopError {
-  if (error instanceof PloopError) return error;
+  if (error instanceof PloopError) return withUsualHint(error);
   if (error instanceof CommanderError) return fromParser(error, program);
   if (signal.aborted)
     return signal.reason instanceof PloopError ? signal.reason : new PloopError('INTERRUPTED', 'interrupted', { cause: error });
   const message = error instanceof Error ? error.message : String(error);
   const code = HOST_ERRORS[(error as NodeJS.ErrnoException | null)?.code ?? ''];
   if (code !== undefined) {
-    return new PloopError(code, message, { hint: code === 'NOT_PERMITTED' ? 'Run the command as root.' : undefined, cause: error });
+    return withUsualHint(new PloopError(code, message, { cause: error }));
   }
   return new PloopError('INTERNAL', message, { hint: 'This is a defect in ploop. PLOOP_DEBUG=1 shows where it happened.', cause: error });
 }

@@ -19,7 +19,7 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
 }
 
 /** What is in an image may come from elsewhere: no text of it breaks lines, or drives the terminal. */
-function onOneLine(cell: string): string {
+export function onOneLine(cell: string): string {
   return cell.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
 }
 

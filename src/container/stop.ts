@@ -13,7 +13,7 @@ import { withContainerLock } from './place/lock.js';
 import type { ContainerPaths, VzRootOptions } from './place/roots.js';
 import { deleteContainer, execArguments, killContainer, type Runtime, runtimeState } from './runtime/driver.js';
 import { detectInit, type StopAction } from './runtime/init.js';
-import { isRunning, liveContainer } from './state.js';
+import { isMounted, isRunning, type LiveContainer, liveContainer } from './state.js';
 import { unmountContainerImage } from './storage.js';
 
 export interface StopOptions extends VzRootOptions {
@@ -45,7 +45,7 @@ export async function stopLocked(paths: ContainerPaths, options: StopOptions): P
   const live = await liveContainer(paths);
   const wasRunning = isRunning(live);
   let timedOut = false;
-  if (wasRunning && options.fast !== true) timedOut = !(await stopByInit(paths, live.runtime, options));
+  if (wasRunning && options.fast !== true) timedOut = !(await stopByInit(paths, live, options));
   const killed = wasRunning && (options.fast === true || timedOut);
   if (killed) await killAll(paths, live.runtime);
   if (live !== null) await deleteContainer(live.runtime);
@@ -56,10 +56,18 @@ export async function stopLocked(paths: ContainerPaths, options: StopOptions): P
 }
 
 /** True when the container has ended by itself in time. */
-async function stopByInit(paths: ContainerPaths, runtime: Runtime, options: StopOptions): Promise<boolean> {
-  const { stop } = await detectInit(paths.mountPoint);
+async function stopByInit(paths: ContainerPaths, { runtime, pid }: LiveContainer, options: StopOptions): Promise<boolean> {
+  // The host may have unmounted what the container still runs on.
+  const root = (await isMounted(paths)) ? paths.mountPoint : `/proc/${pid}/root`;
+  const { stop } = await detectInit(root);
   await askToStop(runtime, stop);
-  return ended(runtime, options.timeoutMs ?? TIMEOUT_MS, options.signal);
+  return ended(runtime, options.timeoutMs ?? TIMEOUT_MS, options.signal).catch((error: unknown) => {
+    if (options.signal?.aborted !== true) throw error;
+    throw new PloopError('INTERRUPTED', `interrupted: the init of container ${paths.ctid} was told to stop, and may go on with that`, {
+      hint: `Finish it with: vzctl stop ${paths.ctid}`,
+      cause: error,
+    });
+  });
 }
 
 async function askToStop(runtime: Runtime, action: StopAction): Promise<void> {

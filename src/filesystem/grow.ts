@@ -39,7 +39,7 @@ function checkNotInterrupted(device: string, signal: AbortSignal | undefined): v
 export async function checkOnlineGrowth(type: FileSystemType): Promise<void> {
   if (type !== 'ext4' || (await hasCapability(CAP_SYS_RESOURCE))) return;
   throw new PloopError('NOT_PERMITTED', 'a mounted ext4 grows only with the capability CAP_SYS_RESOURCE, which is missing on this host', {
-    hint: 'Unmount the image and resize it then: ploop umount, ploop resize, ploop mount.',
+    hint: 'Unmount the image and resize it then: ploop umount, ploop resize, ploop mount; a container: vzctl stop, vzctl set --diskspace, vzctl start.',
   });
 }
 

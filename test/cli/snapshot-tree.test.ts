@@ -25,18 +25,18 @@ describe('ploop snapshot-list', () => {
 });
 
 describe('ploop snapshot-list --tree', () => {
-  it('puts branches, and the present state, below what they build on', () => {
+  it('puts branches, and the present state, below what they build on, and a chain in one column', () => {
     const list = [snapshot('a', null), snapshot('b', 'a'), snapshot('c', 'a', true), snapshot('d', 'b')];
     expect(renderTree(list).split('\n')).toEqual([
-      '└─ aaaaaaaa  2026-11-21  a',
-      '   ├─ bbbbbbbb  2026-11-21  b',
-      '   │  └─ dddddddd  2026-11-21  d',
-      '   └─ cccccccc  2026-11-21  c',
-      '      └─ (present state)',
+      'aaaaaaaa  2026-11-21  a',
+      '├─ bbbbbbbb  2026-11-21  b',
+      '│  dddddddd  2026-11-21  d',
+      '└─ cccccccc  2026-11-21  c',
+      '   (present state)',
     ]);
   });
 
   it('has the present state alone at the root when it builds on none', () => {
-    expect(renderTree([])).toBe('└─ (present state)');
+    expect(renderTree([])).toBe('(present state)');
   });
 });

@@ -4,6 +4,7 @@ import { cp, mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { listSnapshots } from '../../src/image/snapshots.js';
 import { native } from '../../src/native/index.js';
 import { run } from '../../src/exec/run.js';
 import { ploop } from '../helpers/command.js';
@@ -73,6 +74,9 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('ploop clone', () => {
     const at = await attach(scratch, origin);
     expect((await ploop('clone', origin, copy)).status).toBe(0);
     expect(await shown(copy, 0)).toBe('a');
+    // Nor when it fails.
+    expect((await ploop('clone', origin, copy)).status).toBe(6);
+    expect((await listSnapshots(origin)).map(({ name }) => name)).toEqual(['one']);
     await at.detach();
   });
 

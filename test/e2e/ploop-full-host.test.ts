@@ -2,7 +2,7 @@
 // A host file system that fills up: during create, and under an attached image that is being written to.
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, open, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, open, rm, statfs, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../src/attach/attachments.js';
@@ -83,6 +83,30 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('a full host', () => {
       expect((await ploop('detach', dir)).status).toBe(0);
       expect(await ploop('check', dir)).toMatchObject({ status: 0 });
       expect((await contentOf(dir, flushed.length)).equals(flushed)).toBe(true);
+    });
+  });
+
+  it('lets a deletion fail with the way out, and the same command goes on later', async () => {
+    await withSmallHost(async (host) => {
+      const dir = `${host}/image`;
+      const device = await attached(dir);
+      const disk = await open(device, 'r+');
+      const written = randomBytes(8 * MIB);
+      for (const half of [0, 1]) {
+        await disk.write(written, half * 4 * MIB, 4 * MIB, half * 4 * MIB);
+        await disk.sync();
+        await ploop('snapshot', dir, '--name', `s${half}`);
+      }
+      await disk.close();
+      await fill(host);
+      const refused = await ploop('snapshot-delete', dir, 's0');
+      expect(refused).toMatchObject({ status: 14, stderr: expect.stringMatching(/No space left[\s\S]*ploop compact/) as string });
+      expect((await ploop('compact', dir)).status).toBe(0);
+      await rm(`${host}/filler`);
+      expect(await ploop('snapshot-delete', dir, 's0')).toMatchObject({ status: 0 });
+      expect((await ploop('detach', dir)).status).toBe(0);
+      expect(await ploop('check', dir)).toMatchObject({ status: 0 });
+      expect((await contentOf(dir, written.length)).equals(written)).toBe(true);
     });
   });
 });

@@ -6,14 +6,14 @@ import { whileDetached } from '../../attach/operations.js';
 import { cloneImage } from '../../filesystem/image/clone.js';
 import { native } from '../../native/index.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
-import { IMAGE_ARGUMENT, runDirOption, text, word } from './image-argument.js';
+import { collectOptions, IMAGE_ARGUMENT, runDirOption, text, word } from './image-argument.js';
 
 export const cloneCommand: Command = {
   name: 'clone',
   summary: 'make a new image over a snapshot of another',
   description:
     'Takes milliseconds and no space: both images use the same layer files, and either can be removed first. ' +
-    'Without a snapshot one is taken of the present state; the source may be in use.',
+    'Without --snapshot it begins with the present state; the source may be in use, and is frozen for a moment.',
   arguments: [
     IMAGE_ARGUMENT,
     { name: 'target', summary: 'the new image: a directory that does not exist or is empty, on the same file system', required: true },
@@ -33,8 +33,7 @@ async function clone(ctx: Context, args: ParsedArguments, options: ParsedOptions
     snapshot: text(options['snapshot']),
     label: text(options['label']),
     copy: options['copy'] === true,
-    signal: ctx.signal,
-    ...runDirOption(ctx),
+    ...collectOptions(ctx),
   });
   const { id, size } = done.descriptor;
   ctx.result({ directory: resolve(target), id, sizeBytes: size, source: resolve(dir), snapshot: done.snapshot }, resolve(target));

@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { type ListedSnapshot, listSnapshots, type Snapshot } from '../../image/snapshots.js';
 import { parseHolder } from '../../image/holder.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
-import { table } from '../table.js';
+import { onOneLine, table } from '../table.js';
 import { IMAGE_ARGUMENT, word } from './image-argument.js';
 
 export const snapshotListCommand: Command = {
@@ -50,21 +50,22 @@ function holderText({ holder, gone }: ListedSnapshot): string {
   return gone ? 'gone' : `pid ${parseHolder(holder)?.pid ?? '?'}`;
 }
 
-/** Children below their parents; the present state is shown where it builds on. */
+/** Children below their parents, an only child in the same column; the present state is shown where it builds on. */
 export function renderTree(snapshots: readonly Snapshot[]): string {
   const below = (parent: string | null, indent: string): string[] => {
     const children = snapshots.filter((one) => one.parent === parent);
     const present = parent === null ? snapshots.every((one) => !one.current) : snapshots.some((one) => one.id === parent && one.current);
-    const lines = children.map((one) => ({
-      id: one.id,
-      text: `${one.id.slice(0, 8)}  ${one.created}${one.name === null ? '' : `  ${one.name}`}${one.holder === null ? '' : '  (temporary)'}`,
-    }));
-    const all = present ? [...lines, { id: null, text: '(present state)' }] : lines;
-    return all.flatMap(({ id, text: line }, at) => {
+    const all = present ? [...children, null] : children;
+    return all.flatMap((child, at) => {
       const last = at === all.length - 1;
-      const own = `${indent}${last ? '└─ ' : '├─ '}${line}`;
-      return id === null ? [own] : [own, ...below(id, `${indent}${last ? '   ' : '│  '}`)];
+      const [mark, under] = all.length === 1 ? ['', ''] : last ? ['└─ ', '   '] : ['├─ ', '│  '];
+      const own = `${indent}${mark}${child === null ? '(present state)' : treeLine(child)}`;
+      return child === null ? [own] : [own, ...below(child.id, `${indent}${under}`)];
     });
   };
   return below(null, '').join('\n');
+}
+
+function treeLine({ id, created, name, holder }: Snapshot): string {
+  return `${id.slice(0, 8)}  ${created}${name === null ? '' : `  ${onOneLine(name)}`}${holder === null ? '' : '  (temporary)'}`;
 }
