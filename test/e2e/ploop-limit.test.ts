@@ -9,7 +9,8 @@ import { run } from '../../src/exec/run.js';
 import { checkFileSystem } from '../../src/filesystem/check.js';
 import { withAttached } from '../../src/filesystem/image/temporary.js';
 import { nativeFile } from '../../src/native/binding.js';
-import { ploop, type CommandOutcome } from '../helpers/command.js';
+import { ploop, type CommandOutcome, ploopOk } from '../helpers/command.js';
+import { pipeline } from '../helpers/pipeline.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
@@ -100,6 +101,43 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs'))('a limited file sy
     await ploop('resize', clone, '--size', '300M');
     await ploop('mount', clone, at);
     expect(await free(at)).toBeGreaterThan(limited + 150);
+  });
+
+  it('has its limit also where it is sent or copied to', async () => {
+    await fill('a', 20);
+    await limit('128M');
+    const limited = await free();
+    const [copy, sent, at] = [scratch.path('copy'), scratch.path('sent'), scratch.path('at')];
+    await mkdir(at);
+    await ploopOk('copy', image, copy);
+    await ploopOk('snapshot', image, '--name', 's');
+    expect(await pipeline(`ploop send ${image} --snapshot s | ploop receive ${sent}`)).toMatchObject({ statuses: [0, 0] });
+    for (const dir of [copy, sent]) {
+      await ploopOk('mount', dir, at);
+      expect(await free(at)).toBeCloseTo(limited, 0);
+      expect((await ploopOk('info', dir, '--json')).json<{ fileSystem: Usage }>().fileSystem.limitBytes).toBe(128 * MIB);
+      await ploopOk('umount', at);
+    }
+  });
+
+  it('has the limit of the snapshot that it is switched to', async () => {
+    const all = await free();
+    await ploopOk('snapshot', image, '--name', 'free');
+    await limit('128M');
+    const limited = await free();
+    await ploopOk('snapshot', image, '--name', 'limited');
+    await limit('none');
+    for (const [snapshot, limitBytes, room] of [
+      ['limited', 128 * MIB, limited],
+      ['free', null, all],
+      ['limited', 128 * MIB, limited],
+    ] as const) {
+      await ploopOk('umount', place);
+      await ploopOk('snapshot-switch', image, snapshot, '--discard');
+      await ploopOk('mount', image, place);
+      expect((await usage()).limitBytes).toBe(limitBytes);
+      expect(await free()).toBeCloseTo(room, 0);
+    }
   });
 
   it('is packed and trimmed as any other', async () => {
