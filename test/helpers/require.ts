@@ -12,6 +12,7 @@ const PROBES = {
   btrfs: () => hasFileSystem('btrfs') && hasProgram('mkfs.btrfs'),
   fio: () => hasProgram('fio'),
   sqlite3: () => hasProgram('sqlite3'),
+  systemd: () => hasProgram('systemd-analyze'),
   python3: () => hasProgram('python3'),
   libnbd: () => ['nbdinfo', 'nbdcopy'].every(hasProgram) && spawnSync('/usr/bin/python3', ['-c', 'import nbd']).status === 0,
   'qemu-img': () => ['qemu-img', 'qemu-io'].every(hasProgram),
