@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // ploop compact, step by step: what each gives back, what is left out and why, and that the files stay as they are.
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
 
-import type { CompactStep } from '../../src/filesystem/image/compact-step.js';
+import type { CompactedImage } from '../../src/filesystem/image/compact.js';
 import { run } from '../../src/exec/run.js';
 import { ploop } from '../helpers/command.js';
 import { differences } from '../helpers/json-shape.js';
@@ -35,7 +35,7 @@ async function sums(): Promise<string[]> {
   );
 }
 
-async function compact(...options: string[]): Promise<{ steps: CompactStep[]; hostBytesBefore: number; hostBytesAfter: number }> {
+async function compact(...options: string[]): Promise<CompactedImage> {
   const outcome = await ploop('compact', dir, ...options, '--json');
   expect(outcome).toMatchObject({ status: 0 });
   expect(differences('ploop compact', outcome.json())).toEqual([]);
@@ -75,13 +75,20 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop compact', () => {
     await ploop('mount', dir, mountPoint);
     await fileAndDelete();
     await ploop('umount', dir);
-    const { steps } = await compact('--no-pack');
+    const { steps, lengthBytesBefore, lengthBytesAfter, clustersMoved } = await compact('--no-pack');
     expect(steps.map(({ step, skipped }) => [step, skipped])).toEqual([
       ['trim', null],
       ['pack', 'not asked for'],
       ['below', 'snapshots show all layers'],
       ['relocate', null],
     ]);
+    expect(clustersMoved).toBeGreaterThan(0);
+    const [layer = ''] = await readdir(join(dir, 'layers'));
+    expect(lengthBytesAfter).toBe((await stat(join(dir, 'layers', layer))).size);
+    expect(lengthBytesAfter).toBeLessThan(lengthBytesBefore - 2 * MIB);
+    // Header and journal, maps, and one cluster behind the other.
+    const { layers } = (await ploop('stat', dir, '--json')).json<{ layers: { clusters: number }[] }>();
+    expect(lengthBytesAfter).toBeLessThan((layers[0]?.clusters ?? 0) * 256 * 1024 + 2 * MIB);
     expect((await compact('--no-trim')).steps[0]).toMatchObject({ step: 'trim', skipped: 'not asked for' });
     expect(await ploop('check', dir)).toMatchObject({ status: 0 });
   });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What ploop stat and info say an image costs and could give back, against what then comes back.
-import { rm, writeFile } from 'node:fs/promises';
+import { readdir, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
@@ -11,6 +11,7 @@ import { ploop } from '../helpers/command.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
 import { scratchPerTest } from '../helpers/scratch-per-test.js';
+import { hostBytes as hostBytesOf } from './device.js';
 import { writeAndDelete } from './waste.js';
 
 const MIB = 2 ** 20;
@@ -30,6 +31,10 @@ async function stat(): Promise<SpaceEstimate> {
   expect(outcome).toMatchObject({ status: 0 });
   expect(differences('ploop stat', outcome.json())).toEqual([]);
   return outcome.json<{ space: SpaceEstimate }>().space;
+}
+
+interface Layers {
+  layers: { clusters: number; dataBytes: number; fullness: number[]; hostExtents: number | null }[];
 }
 
 describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4', 'xfs'))('ploop stat', () => {
@@ -62,6 +67,31 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4', 'xfs'))('ploop stat', () =
       expect(one.unknown).toBeNull();
       expect(Math.abs((one.trimBytes ?? 0) - (mounted.trimBytes ?? 0))).toBeLessThan(64 * 1024);
     }
+  });
+
+  it('says what the host spends and the file system uses as the host and the kernel do, and the rest is smear', async () => {
+    await ploop('create', dir, '--size', '512M');
+    await ploop('mount', dir, mountPoint);
+    await fileAndDelete();
+    const { hostBytes, usedBytes, smearBytes } = await stat();
+    const { blocks, bfree, bsize } = await statfs(mountPoint);
+    expect(Math.abs((usedBytes ?? 0) - (blocks - bfree) * bsize)).toBeLessThan(64 * 1024);
+    expect(Math.abs(hostBytes - (await hostBytesOf(dir)))).toBeLessThan(MIB);
+    expect(smearBytes).toBe(hostBytes - (usedBytes ?? 0));
+    expect(smearBytes).toBeGreaterThan(5 * MIB);
+  });
+
+  it('counts clusters by how full they are, and the pieces of each file on the host', async () => {
+    await ploop('create', dir, '--size', '64M', '--fs', 'none');
+    const { device } = (await ploop('attach', dir, '--json')).json<{ device: string }>();
+    // Clusters with all of their 64 blocks, twice; with 32, three times; with one.
+    for (const [cluster, blocks] of [64, 64, 32, 32, 32, 1].entries())
+      await run('dd', ['if=/dev/urandom', `of=${device}`, 'bs=4k', `count=${blocks}`, `seek=${cluster * 64}`, 'conv=fsync', 'status=none']);
+    const figures = (await ploop('stat', dir, '--json')).json<Layers>();
+    expect(figures.layers).toMatchObject([{ clusters: 6, dataBytes: (2 * 64 + 3 * 32 + 1) * 4096, fullness: [1, 0, 0, 3, 0, 0, 0, 2] }]);
+    const [layer] = await readdir(join(dir, 'layers'));
+    const found = (await run('filefrag', [join(dir, 'layers', layer ?? '')])).stdout;
+    expect(found).toContain(`: ${figures.layers[0]?.hostExtents} extent`);
   });
 
   it('tells what snapshots hold apart from what trimming gives back', async () => {
