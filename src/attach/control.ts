@@ -182,9 +182,10 @@ function inContext(error: unknown, attachment: Attachment, op: string): unknown 
   }
   const other = /: an? (\S+) of this image is under way$/.exec(error.message)?.[1];
   if (code !== 'BUSY' || other === undefined) return error;
-  return new PloopError(code, `${directory}: ${op} can't begin while a ${other} is under way`, {
+  const [mine, theirs] = [op, other].map((one) => one.replace('-prepare', ''));
+  return new PloopError(code, `${directory}: ${mine} can't begin while a ${theirs} is under way`, {
     hint: 'Wait until that has ended, or interrupt its command (which loses nothing); then run this one again.',
-    details,
+    details: { ...details, underWay: theirs },
     cause: error,
   });
 }

@@ -127,7 +127,14 @@ async function usageFromFiles(dir: string, locked: boolean): Promise<NativeLayer
   try {
     return (await native.info(dir, { usage: true, lock: !locked })).layers;
   } catch (error) {
+    if (locked && (await wasMerging(dir, error))) return usageFromFiles(dir, locked);
     if (locked || !(error instanceof PloopError) || error.code !== 'BUSY') throw error;
-    return (await native.info(dir, { usage: true, lock: false })).layers;
+    return usageFromFiles(dir, true);
   }
+}
+
+/** A layer that is missing may have been merged since the descriptor was read: then there is another descriptor by now. */
+async function wasMerging(dir: string, error: unknown): Promise<boolean> {
+  const missing = error instanceof PloopError && error.code === 'CORRUPT' ? / layer ([0-9a-f-]{36}) is missing$/.exec(error.message) : null;
+  return missing !== null && (await readDescriptor(dir)).layers.every(({ id }) => id !== missing[1]);
 }

@@ -26,6 +26,7 @@ const HOST_ERRORS: Readonly<Record<string, ErrorCode>> = {
 
 /** Of failures that say no more: what the C core meets has a place and a reason, and knows no commands. */
 const USUAL_HINTS: Partial<Record<ErrorCode, string>> = {
+  BUSY: 'Wait until that has ended, then run the same command again.',
   NO_SPACE: 'Make room on the file system that holds it (df shows how much it has), then run the same command again.',
   NOT_PERMITTED: 'Run the command as root.',
 };

@@ -74,7 +74,7 @@ function freezeFailure(mountPoint: string, error: unknown): unknown {
   if (error.message.includes('EBUSY')) {
     return new PloopError('BUSY', `${mountPoint} is frozen already, by another command`, {
       hint: `If none is running, thaw it: fsfreeze -u ${mountPoint}`,
-      details,
+      details: { ...details, underWay: 'freeze' },
     });
   }
   if (/E(OPNOTSUPP|NOTTY)/.test(error.message))

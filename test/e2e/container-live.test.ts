@@ -46,6 +46,20 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))("a 
     });
   });
 
+  it('is snapshotted by several at once, and shown meanwhile', { timeout: 120_000 }, async () => {
+    await withRunning(async (vz, image) => {
+      const snapshots = [1, 2, 3, 4].map((n) => vz.command('ploop', ['snapshot', image, '--name', `s${n}`, '--json']));
+      for (const taken of await Promise.all(snapshots)) {
+        expect(taken.status, taken.stderr).toBe(0);
+        expect((JSON.parse(taken.stdout) as { frozenMs: number | null }).frozenMs).not.toBeNull();
+      }
+      // Layers go while they are looked at.
+      const deletions = [1, 2, 3, 4].map((n) => vz.command('ploop', ['snapshot-delete', image, `s${n}`]));
+      const looks = [1, 2, 3, 4].map(() => vz.command('ploop', ['info', image]));
+      for (const done of await Promise.all([...deletions, ...looks])) expect(done.status, done.stderr).toBe(0);
+    });
+  });
+
   it('is snapshotted, and the container stopped, while a deletion is awaited', { timeout: 120_000 }, async () => {
     await withRunning(async (vz) => {
       await vz.vzctl('exec', '101', 'dd if=/dev/urandom of=/a bs=1M count=8; sync');
