@@ -42,6 +42,8 @@ struct pl_engine {
 	enum pl_on_full on_full;
 	bool probing; /* a request is trying whether there is room again */
 	struct pl_waitq drained, room, timed;
+	void (*damaged)(void *arg); /* NULL = nobody is told */
+	void *damaged_arg;
 	struct pl_engine_stats stats;
 };
 
@@ -258,6 +260,8 @@ static void finish(struct pl_engine *eng, struct pl_req *req, int res)
 	set_inflight(eng, eng->inflight - 1);
 	eng->stats.op[req->op].ns += now_ns() - req->start_ns;
 	eng->stats.op[req->op].errors += res < 0;
+	if (res == -EUCLEAN && eng->damaged)
+		eng->damaged(eng->damaged_arg);
 	req->done(req, res);
 	if (!eng->inflight)
 		pl_waitq_wake_all(&eng->drained);
@@ -413,6 +417,13 @@ void pl_engine_set_on_full(struct pl_engine *eng, enum pl_on_full on_full)
 enum pl_on_full pl_engine_on_full(const struct pl_engine *eng)
 {
 	return eng->on_full;
+}
+
+void pl_engine_set_damaged(struct pl_engine *eng, void (*fn)(void *arg),
+			   void *arg)
+{
+	eng->damaged = fn;
+	eng->damaged_arg = arg;
 }
 
 uint64_t pl_engine_size(const struct pl_engine *eng)

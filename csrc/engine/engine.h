@@ -124,6 +124,13 @@ enum pl_on_full pl_engine_on_full(const struct pl_engine *eng);
 void pl_engine_set_limits(struct pl_engine *eng, struct pl_limits limits);
 struct pl_limits pl_engine_limits(const struct pl_engine *eng);
 
+/*
+ * fn is called whenever a request has met damaged metadata (-EUCLEAN), before
+ * its answer. It does not suspend. pl_layer_trouble() says what it is.
+ */
+void pl_engine_set_damaged(struct pl_engine *eng, void (*fn)(void *arg),
+			   void *arg);
+
 /* The chain, for maintenance coroutines while paused. */
 struct pl_chain *pl_engine_chain(struct pl_engine *eng);
 

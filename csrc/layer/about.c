@@ -45,6 +45,11 @@ uint64_t pl_layer_clusters(const struct pl_layer *ly)
 	return ly->alloc.n_used;
 }
 
+const struct pl_layer_trouble *pl_layer_trouble(const struct pl_layer *ly)
+{
+	return ly->trouble.what ? &ly->trouble : NULL;
+}
+
 uint64_t pl_layer_next_flush(const struct pl_layer *ly)
 {
 	return ly->flush_started + 1;

@@ -159,6 +159,19 @@ uint64_t pl_layer_used(const struct pl_layer *ly);
 /* Of a writable layer: clusters in use by data. */
 uint64_t pl_layer_clusters(const struct pl_layer *ly);
 
+/*
+ * What of the map was found damaged when it was needed, which gave somebody
+ * -EUCLEAN: the latest, or NULL = nothing since the layer was opened.
+ */
+struct pl_layer_trouble {
+	const char *what; /* "map page", "directory page" */
+	const char *why; /* "checksum mismatch", ... */
+	uint64_t number; /* of the page */
+	uint64_t off; /* in the layer's file, bytes */
+	uint64_t first, end; /* what it tells of, bytes of the disk */
+};
+const struct pl_layer_trouble *pl_layer_trouble(const struct pl_layer *ly);
+
 /* ---- the map ---- */
 
 /* The entry of a cluster, zeros beyond the end (suspends). */

@@ -145,6 +145,7 @@ struct pl_layer {
 	struct alloc alloc;
 
 	struct salvage *salvage; /* while a damaged layer is opened */
+	struct pl_layer_trouble trouble; /* what NULL = none */
 };
 
 struct mpage *mpage_get(struct pl_layer *ly, uint64_t page_no);
@@ -158,6 +159,10 @@ void mpage_forget_from(struct pl_layer *ly, uint64_t page_no);
 /* Reads and verifies a page from the file. */
 int mpage_read(struct pl_layer *ly, uint64_t page_no,
 	       struct pl_entry entries[PL_PAGE_ENTRIES]);
+
+/* Of `pages` map pages from `first` on; returns -EUCLEAN. */
+int layer_troubled(struct pl_layer *ly, struct pl_layer_trouble trouble,
+		   uint64_t first, uint64_t pages);
 
 /* ---- alloc.c ---- */
 

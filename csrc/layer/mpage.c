@@ -113,6 +113,30 @@ void mpage_forget_from(struct pl_layer *ly, uint64_t page_no)
 	}
 }
 
+int layer_troubled(struct pl_layer *ly, struct pl_layer_trouble trouble,
+		   uint64_t first, uint64_t pages)
+{
+	uint64_t bytes = pl_cluster_size(&ly->hdr) * PL_PAGE_ENTRIES;
+	uint64_t size = ly->hdr.virtual_size;
+
+	trouble.first = first * bytes;
+	trouble.end = (first + pages) * bytes;
+	if (trouble.end > size)
+		trouble.end = size;
+	ly->trouble = trouble;
+	return -EUCLEAN;
+}
+
+static int page_troubled(struct pl_layer *ly, uint64_t page_no, const char *why)
+{
+	struct pl_layer_trouble t = { .what = "map page",
+				      .why = why,
+				      .number = page_no,
+				      .off = ly->dir[page_no].location };
+
+	return layer_troubled(ly, t, page_no, 1);
+}
+
 int mpage_read(struct pl_layer *ly, uint64_t page_no,
 	       struct pl_entry entries[PL_PAGE_ENTRIES])
 {
@@ -131,13 +155,14 @@ int mpage_read(struct pl_layer *ly, uint64_t page_no,
 	if (rc < 0)
 		return rc;
 	if (pl_crc32c(0, page, PL_PAGE) != de.crc)
-		return -EUCLEAN;
+		return page_troubled(ly, page_no, "checksum mismatch");
 	pl_map_decode(page, entries);
 	for (unsigned i = 0; i < PL_PAGE_ENTRIES; i++)
 		if ((entries[i].where || entries[i].owned) &&
 		    pl_entry_validate(&ly->hdr, page_no * PL_PAGE_ENTRIES + i,
 				      &entries[i], NULL) < 0)
-			return -EUCLEAN;
+			return page_troubled(ly, page_no,
+					     "an entry that can't be");
 	return 0;
 }
 

@@ -221,6 +221,8 @@ int pl_layer_open(struct pl_layer **ret, struct pl_store *st, unsigned flags,
 		layer_free_parts(ly);
 		return rc;
 	}
+	/* The journal has healed what was met until now. */
+	memset(&ly->trouble, 0, sizeof(ly->trouble));
 	*ret = ly;
 	return 0;
 }

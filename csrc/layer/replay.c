@@ -249,7 +249,13 @@ int need_directory(struct pl_layer *ly, uint64_t page_no)
 	struct replay r = { .ly = ly };
 	uint64_t d = page_no / PL_DIR_ENTRIES;
 	int rc = dir_unread(ly, page_no) ? take_dir_pages(&r, d, d + 1) : 0;
+	struct pl_layer_trouble t = { .what = "directory page",
+				      .why = "it is damaged",
+				      .number = d,
+				      .off = ly->hdr.dir_off + d * PL_PAGE };
 
+	if (rc == -EUCLEAN)
+		layer_troubled(ly, t, d * PL_DIR_ENTRIES, PL_DIR_ENTRIES);
 	if (rc == 0 && ly->unread)
 		ly->unread[d] = false;
 	return rc;

@@ -38,6 +38,7 @@
 #include "ploopd/shared.h"
 #include "ploopd/tidy.h"
 #include "ploopd/title.h"
+#include "ploopd/trouble.h"
 #include "store/store.h"
 
 #define RING_ENTRIES 256u
@@ -205,6 +206,8 @@ static int open_image(struct pl_worker *w, struct pl_err *err)
 		pl_engine_set_limits(w->engine,
 				     (struct pl_limits){ w->shared->iops,
 							 w->shared->bps });
+	if (rc == 0)
+		rc = pl_trouble_watch(w, err);
 	if (rc == 0)
 		rc = pl_tidy_new(&w->tidy, w, err);
 	return rc;

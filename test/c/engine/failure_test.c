@@ -36,6 +36,31 @@ pl_test("hands an I/O error on to its request, and to no other")
 	engine_stop();
 }
 
+static unsigned told;
+
+static void count(void *arg)
+{
+	told += arg == &told;
+}
+
+pl_test("tells that metadata is damaged, and no other failure")
+{
+	require(engine_start(0));
+	pl_engine_set_damaged(eng, count, &told);
+	fails(EIO);
+	is_int(request(PL_REQ_WRITE, 0, 4096, out), -EIO);
+	is_int(told, 0);
+	works_again();
+	fails(EUCLEAN);
+	is_int(request(PL_REQ_WRITE, 0, 4096, out), -EUCLEAN);
+	is_int(request(PL_REQ_WRITE, 0, 4096, out), -EUCLEAN);
+	is_int(told, 2);
+	works_again();
+	is_int(request(PL_REQ_WRITE, 0, 4096, out), 0);
+	is_int(told, 2);
+	engine_stop();
+}
+
 pl_test("on a full host a write waits, and is done when there is room")
 {
 	struct noted n = { .req.flags = 0 }, other = { .req.flags = 0 };

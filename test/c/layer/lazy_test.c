@@ -31,6 +31,15 @@ static uint64_t reads(void)
 	return s.spy[0].n.meta_reads;
 }
 
+/* The layer says that this was found damaged last. */
+static bool troubled(const char *what, uint64_t number, uint64_t off)
+{
+	const struct pl_layer_trouble *t = pl_layer_trouble(s.ly[0]);
+
+	return t && strcmp(t->what, what) == 0 && t->number == number &&
+	       t->off == off;
+}
+
 static uint64_t owned(uint64_t cno)
 {
 	struct pl_entry e = { 0 };
@@ -104,13 +113,40 @@ pl_test("a damaged page is met by who needs it, again and again (FMT-032)")
 	pl_store_close(st);
 	require(stack_open(&s, 0, PL_LAYER_LAZY));
 	is_int(owned(cluster(8)), 2);
+	ok(!pl_layer_trouble(s.ly[0]));
 	is_int(pl_layer_entry(s.ly[0], cluster(9), &e), -EUCLEAN);
 	is_int(pl_layer_entry(s.ly[0], cluster(9) + 9999, &e), -EUCLEAN);
 	is_int(owned(cluster(10)), 2);
+	ok(troubled("directory page", 9, hdr.dir_off + 9 * PL_PAGE));
+	is_int(pl_layer_trouble(s.ly[0])->first, 9ull * PER_DIR * 256 * KIB);
+	is_int(pl_layer_trouble(s.ly[0])->end, 10ull * PER_DIR * 256 * KIB);
 	stack_abandon(&s, 0);
 	/* Others see it at once. */
 	ok(stack_try_open(&s, 0, 0, NULL) < 0);
 	ok(strstr(s.err.msg, "directory page 9") != NULL);
+	stack_fini(&s);
+}
+
+pl_test("so is a damaged map page, and the layer says which")
+{
+	struct pl_dir_entry de;
+	struct pl_store *st;
+	struct pl_header hdr;
+	struct pl_entry e;
+	char byte = 1;
+
+	require(prepared(GIB, 1));
+	st = stack_file(&s, 0, PL_OPEN_WRITE);
+	require(edit_header_read(st, &hdr));
+	de = edit_dir_entry(st, &hdr, 0);
+	ok(pl_store_write(st, &byte, 1, de.location + 2000, PL_IO_META) == 0);
+	pl_store_close(st);
+	require(stack_open(&s, 0, PL_LAYER_LAZY));
+	ok(!pl_layer_trouble(s.ly[0]));
+	is_int(pl_layer_entry(s.ly[0], cluster(0), &e), -EUCLEAN);
+	ok(troubled("map page", 0, de.location));
+	is_int(pl_layer_trouble(s.ly[0])->first, 0);
+	is_int(pl_layer_trouble(s.ly[0])->end, 64 * MIB);
 	stack_fini(&s);
 }
 

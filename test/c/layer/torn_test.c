@@ -144,6 +144,7 @@ pl_test("a healed layer goes on: flush, crash, close, open (FMT-046)")
 	mix(p.map_at, p.map, 0x5a);
 	mix(p.dir_at, p.dir, 0xc3);
 	require(stack_open(&s, 0, PL_LAYER_WRITE));
+	ok(!pl_layer_trouble(s.ly[0])); /* the journal had the rest */
 	ok(set(4, 0x44));
 	is_int(pl_layer_flush(s.ly[0]), 0);
 	stack_abandon(&s, 0);
