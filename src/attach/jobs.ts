@@ -9,6 +9,7 @@ import { findHalfDeleted, findSnapshot } from '../image/snapshots.js';
 import { checkInteger, checkOptions, checkPath, checkText } from '../native/arguments.js';
 import { native, type NativeSnapshot } from '../native/index.js';
 import { type Attachment, findAttachment } from './attachments.js';
+import { askToGiveWay } from './compacting.js';
 import { control, workerIsLost } from './control.js';
 import { type NamedSnapshot, whileDetached } from './operations.js';
 import type { RunDirectoryOption } from './run-directory.js';
@@ -36,6 +37,7 @@ export async function deleteSnapshot(dir: string, key: string, options: DeleteSn
   const { id, name } = findDeletable(await readDescriptor(dir), key);
   const attachment = await attachedTop(dir, options);
   if (attachment !== null) {
+    await askToGiveWay(attachment);
     const request = { snapshot: id, ...rate, background };
     const ask = (to: Attachment): ReturnType<typeof control<'delete'>> =>
       control(to, 'delete', request, { signal, onProgress, timeoutMs: 0 });

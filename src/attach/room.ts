@@ -4,7 +4,7 @@
 
 import { PloopError } from '../errors.js';
 import type { Attachment } from './attachments.js';
-import { askToGiveWay } from './compacting.js';
+import { askToGiveWay, type AskOptions } from './compacting.js';
 import { control } from './control.js';
 
 export interface WaitingRequests {
@@ -19,9 +19,9 @@ export async function waitingRequests(attachment: Attachment): Promise<WaitingRe
   return stats === null || !(stats.full > 0) ? null : { requests: stats.full, since: stats.fullSince };
 }
 
-/** Makes an automatic compaction give way first. NO_SPACE, with the ways out, while requests of the image wait for room. */
-export async function refuseWhileFull(attachment: Attachment, doing: string): Promise<void> {
-  await askToGiveWay(attachment);
+/** Makes a compaction give way first (see compacting.ts). NO_SPACE, with the ways out, while requests of the image wait for room. */
+export async function refuseWhileFull(attachment: Attachment, doing: string, options: AskOptions = {}): Promise<void> {
+  await askToGiveWay(attachment, options);
   const waiting = await waitingRequests(attachment);
   if (waiting === null) return;
   const { directory } = attachment;

@@ -3,7 +3,7 @@
 import { compactContainer } from '../../container/compact.js';
 import { mountContainer, unmountContainer } from '../../container/mount.js';
 import type { Command } from '../command.js';
-import { compactedText, stepProgress } from '../compacted.js';
+import { COMPACT_OPTIONS, compactedText, compactOptionsOf, stepProgress } from '../compacted.js';
 import { VIA_OPTION, viaOf } from '../via.js';
 import { CTID, ctidOf, rootsOf, VZ_ROOT } from './options.js';
 
@@ -37,15 +37,17 @@ export const umountCommand: Command = {
 export const compactCommand: Command = {
   name: 'compact',
   summary: 'give the space of deleted files back to the host',
-  description: 'As ploop compact; works on a running, a mounted and a stopped container.',
+  description: 'As ploop compact; works on a running, a mounted and a stopped container, and gives way to vzctl stop.',
   arguments: [CTID],
-  options: [VZ_ROOT],
-  examples: [['vzctl compact 101', 'trim, punch and truncate']],
+  options: [...COMPACT_OPTIONS, VZ_ROOT],
+  examples: [
+    ['vzctl compact 101', 'trim, pack, relocate and truncate'],
+    ['vzctl compact 101 --time 60 --busy 20', 'for a minute, and gently'],
+  ],
   async run(ctx, args, options) {
     const bar = stepProgress(ctx);
-    const done = await compactContainer(ctidOf(args), { ...rootsOf(options), ...bar.callbacks, signal: ctx.signal }).finally(() =>
-      bar.end(),
-    );
+    const how = { ...rootsOf(options), ...compactOptionsOf(options), ...bar.callbacks, onNote: (note: string) => ctx.note(note) };
+    const done = await compactContainer(ctidOf(args), { ...how, signal: ctx.signal }).finally(() => bar.end());
     ctx.result(done, compactedText(`Container ${done.ctid}`, done));
   },
 };

@@ -5,7 +5,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { listAttachments, type Attachment } from '../../attach/attachments.js';
-import { GIVE_WAY, whileNoted } from '../../attach/compacting.js';
+import { whileNoted } from '../../attach/compacting.js';
 import { runDirectory, type RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
 import { compactImage, type CompactedImage } from '../image/compact.js';
@@ -94,10 +94,6 @@ async function compactOne(
 ): Promise<RoundEntry> {
   const { config, runDir } = options;
   const startedMs = performance.now();
-  const stop = new AbortController();
-  const giveWay = (): void => stop.abort();
-  process.on(GIVE_WAY, giveWay);
-  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
   const entry: RoundEntry = {
     at: new Date().toISOString(),
     directory,
@@ -112,13 +108,19 @@ async function compactOne(
     error: null,
   };
   try {
-    await whileNoted(image, () => compactWorthwhile(entry, { directory, budgetMs, config, runDir, signal }), options);
+    await whileNoted(
+      { directory, image, kind: 'automatic' },
+      (giveWay) => {
+        const signal = options.signal === undefined ? giveWay : AbortSignal.any([options.signal, giveWay]);
+        return compactWorthwhile(entry, { directory, budgetMs, config, runDir, signal });
+      },
+      options,
+    );
   } catch (error) {
-    const interrupted = error instanceof PloopError && error.code === 'INTERRUPTED';
-    entry.outcome = interrupted || stop.signal.aborted ? 'gave-way' : 'failed';
+    // BUSY: somebody is at it already.
+    entry.outcome = error instanceof PloopError && ['INTERRUPTED', 'BUSY'].includes(error.code) ? 'gave-way' : 'failed';
     entry.error = error instanceof Error ? error.message : String(error);
   } finally {
-    process.off(GIVE_WAY, giveWay);
     entry.ms = Math.round(performance.now() - startedMs);
   }
   return entry;
@@ -140,6 +142,7 @@ async function compactWorthwhile(entry: RoundEntry, { directory, budgetMs, confi
   const done = await compactImage(directory, {
     runDir,
     signal,
+    automatic: true,
     busyPercent: config.busyPercent,
     timeBudgetMs: budgetMs,
     ...(config.rateBytesPerSecond === null ? {} : { rateBytesPerSecond: config.rateBytesPerSecond }),

@@ -3,6 +3,10 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { PloopError } from '../../errors.js';
+import type { LongWork } from '../../native/stoppable.js';
+import type { Work } from './compact.js';
+
 /** Which of them a step has depends on the step. */
 export interface StepFigures {
   /** trim: what the file system named as free; pack: the same in what it emptied. */
@@ -49,6 +53,35 @@ export async function measured(dir: string, step: CompactStep['step'], work: () 
   if ('skipped' in outcome) return { step, skipped: outcome.skipped, stopped: null, hostBytesBefore: null, hostBytesAfter: null, ms };
   const { stopped = 'done', ...figures } = outcome;
   return { step, skipped: null, stopped, hostBytesBefore, hostBytesAfter: await hostBytes(dir), ms, ...figures };
+}
+
+/** What a timer can count. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/**
+ * Work on the image's layers, ended when the time is up. Where ploopd is busy with something else (a merge after a deletion), the step
+ * is left out: the others have been made by then.
+ */
+export async function withinTime(
+  { attachment, endMs, options }: Work,
+  work: (long: LongWork) => Promise<StepOutcome>,
+): Promise<StepOutcome> {
+  const { signal, onProgress } = options;
+  const time = new AbortController();
+  const timer = setTimeout(() => time.abort(), Math.min(LONGEST_MS, endMs - performance.now()));
+  try {
+    return await work({
+      signal: signal === undefined ? time.signal : AbortSignal.any([signal, time.signal]),
+      ...(onProgress === undefined ? {} : { onProgress }),
+    });
+  } catch (error) {
+    if (!(error instanceof PloopError)) throw error;
+    if (error.code === 'INTERRUPTED' && time.signal.aborted && signal?.aborted !== true) return { stopped: 'time' };
+    if (error.code === 'BUSY' && attachment !== null) return { skipped: error.message };
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** What the host spends on the layer files. */

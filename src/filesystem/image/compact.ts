@@ -3,6 +3,7 @@
 // not use), pack (its files' blocks move together; ext4 only), below (layers without a snapshot lose what no branch sees), relocate (the image frees empty clusters, moves those at its
 // end down and truncates its file). Each step may be left out, is measured, and can be interrupted.
 import { findAttachment, type Attachment } from '../../attach/attachments.js';
+import { whileNoted } from '../../attach/compacting.js';
 import { control, deadDaemon } from '../../attach/control.js';
 import { reachableMounts } from '../../attach/mounts.js';
 import { whileDetached } from '../../attach/operations.js';
@@ -10,12 +11,11 @@ import { refuseWhileFull } from '../../attach/room.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
 import { readDescriptor, type ImageDescriptor } from '../../image/descriptor.js';
-import { native, type NativeCompactResult } from '../../native/index.js';
-import type { LongWork } from '../../native/stoppable.js';
+import { native } from '../../native/index.js';
 import { syncFileSystem } from '../sync.js';
 import { isFileSystemType, type FileSystemType } from '../type.js';
 import { readSuperblock } from '../usage.js';
-import { measured, type CompactStep, type StepFigures } from './compact-step.js';
+import { measured, withinTime, type CompactStep, type StepFigures } from './compact-step.js';
 import { packStep, trimFreed, trimStep } from './compact-mounted.js';
 import { type CollectNote, collectTemporary } from './collect.js';
 import { clearAbandoned, withAttached, withMountedDevice } from './temporary.js';
@@ -33,10 +33,12 @@ export interface CompactImageOptions extends RunDirectoryOption, CollectNote {
   busyPercent?: number | undefined;
   /** Of data that packing moves. */
   rateBytesPerSecond?: number | undefined;
-  /** No new step begins after that, and trimming and packing stop in good order. */
+  /** All steps stop in good order after that. */
   timeBudgetMs?: number | undefined;
   onStep?: ((step: CompactStep['step']) => void) | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
+  /** The caller has made known that it compacts the image (whileNoted). */
+  automatic?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -62,6 +64,20 @@ export async function compactImage(dir: string, options: CompactImageOptions = {
     checkAttachment(attachment);
     await refuseWhileFull(attachment, 'compacting');
   }
+  if (attachment === null || options.automatic === true) return compactSteps(dir, attachment, options);
+  return whileNoted(
+    { directory: attachment.directory, image: attachment.image, kind: 'manual' },
+    (giveWay) => {
+      const signal = options.signal === undefined ? giveWay : AbortSignal.any([options.signal, giveWay]);
+      return compactSteps(dir, attachment, { ...options, signal }).catch((error: unknown) => {
+        throw giveWay.aborted ? giveWay.reason : error;
+      });
+    },
+    options,
+  );
+}
+
+async function compactSteps(dir: string, attachment: Attachment | null, options: CompactImageOptions): Promise<CompactedImage> {
   const { runDir, signal, onNote, onProgress } = options;
   await collectTemporary(dir, { runDir, signal, onNote, onProgress, merge: attachment === null });
   const endMs = options.timeBudgetMs === undefined ? Infinity : performance.now() + options.timeBudgetMs;
@@ -157,12 +173,14 @@ async function below(work: Work): Promise<CompactStep> {
   const why = belowSkipped(work);
   if (why !== undefined) return skipped('below', why);
   options.onStep?.('below');
-  return measured(dir, 'below', async () => {
-    const { layers, inUse, punchedBytes } = await (attachment === null
-      ? whileDetached(dir, () => native.reclaim(dir, longWork(options)), { runDir: options.runDir, doing: 'compacting' })
-      : control(attachment, 'reclaim', {}, { ...longWork(options), timeoutMs: 0 }));
-    return { layers, inUse, punchedBytes };
-  });
+  return measured(dir, 'below', () =>
+    withinTime(work, async (long) => {
+      const { layers, inUse, punchedBytes } = await (attachment === null
+        ? whileDetached(dir, () => native.reclaim(dir, long), { runDir: options.runDir, doing: 'compacting' })
+        : control(attachment, 'reclaim', {}, { ...long, timeoutMs: 0 }));
+      return { layers, inUse, punchedBytes };
+    }),
+  );
 }
 
 function belowSkipped({ options, descriptor, endMs }: Work): string | undefined {
@@ -174,15 +192,19 @@ function belowSkipped({ options, descriptor, endMs }: Work): string | undefined 
 }
 
 async function relocate(work: Work): Promise<CompactStep> {
-  const { dir, options, endMs } = work;
+  const { dir, attachment, options, endMs } = work;
   if (options.relocate === false) return skipped('relocate', 'not asked for');
   if (performance.now() >= endMs) return skipped('relocate', 'the time was used up');
   options.onStep?.('relocate');
-  return measured(dir, 'relocate', async () => {
-    const { clustersFreed, clustersMoved } = await relocateClusters(work);
-    await trimFreedLast(work);
-    return { clustersFreed, clustersMoved };
-  });
+  return measured(dir, 'relocate', () =>
+    withinTime(work, async (long) => {
+      const { clustersFreed, clustersMoved } = await (attachment === null
+        ? whileDetached(dir, () => native.compact(dir, long), { runDir: options.runDir, doing: 'compacting' })
+        : control(attachment, 'compact', {}, { ...long, timeoutMs: 0 }));
+      await trimFreedLast(work);
+      return { clustersFreed, clustersMoved };
+    }),
+  );
 }
 
 async function trimFreedLast(work: Work): Promise<void> {
@@ -191,13 +213,4 @@ async function trimFreedLast(work: Work): Promise<void> {
   const mount = await writableMount(attachment);
   // xfs gives back a whole free extent wherever a range touches it: that is as much as all of it again.
   if (mount?.type === 'ext4') await trimFreed(work, mount.mountPoint);
-}
-
-async function relocateClusters({ dir, attachment, options }: Work): Promise<NativeCompactResult> {
-  if (attachment !== null) return control(attachment, 'compact', {}, { ...longWork(options), timeoutMs: 0 });
-  return whileDetached(dir, () => native.compact(dir, longWork(options)), { runDir: options.runDir, doing: 'compacting' });
-}
-
-function longWork({ onProgress, signal }: CompactImageOptions): LongWork {
-  return { ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
 }

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
 import { findAttachment, type Attachment } from '../../attach/attachments.js';
+import { askToGiveWay } from '../../attach/compacting.js';
 import { control, deadDaemon } from '../../attach/control.js';
 import { type MountEntry, reachableMounts } from '../../attach/mounts.js';
 import { whileDetached } from '../../attach/operations.js';
@@ -112,6 +113,7 @@ async function resizeAttached(attachment: Attachment, sizeBytes: number, options
     });
   }
   if (type !== null) await checkOnlineGrowth(type);
+  await askToGiveWay(attachment);
   await control(attachment, 'resize', { size: sizeBytes }, { signal: options.signal });
   if (device !== null) await growDevice(attachment, sizeBytes, options);
   if (type === null || mount === undefined || device === null) return { grown: null, mountPoint: null };

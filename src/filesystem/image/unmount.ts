@@ -46,7 +46,7 @@ export async function unmountImage(target: string, options: UnmountImageOptions 
   }
   const attachment = (await attachmentOfDevice(path, options)) ?? (await attachmentOfImage(target, options));
   if (attachment.live && (await mountPoints(attachment)).length === 0) throw notMounted(attachment);
-  await refuseWhileFull(attachment, 'unmounting');
+  await refuseWhileFull(attachment, 'unmounting', { always: attachment.snapshot === null });
   await endDead(attachment, options);
   const unmount = async (): Promise<UnmountedImage> =>
     result(attachment, { ...(await unmountAndDetach(attachment, options)), remaining: [], detached: true });
@@ -67,7 +67,7 @@ async function collecting(
 
 /** One mount point of perhaps several: the device goes with the last. */
 async function unmountOne(attachment: Attachment, path: string, options: UnmountImageOptions): Promise<UnmountedImage> {
-  await refuseWhileFull(attachment, 'unmounting');
+  await refuseWhileFull(attachment, 'unmounting', { always: attachment.snapshot === null });
   await endDead(attachment, options);
   const others = (await mountPoints(attachment)).filter((mountPoint) => mountPoint !== path);
   if (others.length === 0) await refuseWhileUsed(attachment, [path]);
