@@ -5,10 +5,15 @@
  * the host's journal) against those while it rested. Some of them are looked at
  * together, because on a busy machine each is a matter of luck. When they are
  * slow the pauses double at once; quick ones bring them back step by step.
+ *
+ * And when it begins again: between two commits of a database there are some
+ * milliseconds when nobody waits for anything, which a short piece of work fits
+ * into. So it waits for one, a while.
  */
 #ifndef PLOOP_BASE_GENTLE_H
 #define PLOOP_BASE_GENTLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define PL_GENTLE_MAX 4u /* times the pause */
@@ -52,6 +57,29 @@ static inline void pl_gentle_worked(struct pl_gentle *g, uint64_t flushes,
 		g->more--;
 	if (g->more > PL_GENTLE_MAX - 1)
 		g->more = PL_GENTLE_MAX - 1;
+}
+
+#define PL_STILL_LOOK_US 200u /* between two looks */
+#define PL_STILL_LOOKS 2u /* with nothing new: nobody is in the middle of it */
+#define PL_STILL_TURNS 150u /* looks, before it begins all the same */
+
+struct pl_still {
+	uint64_t requests;
+	unsigned looks, turns;
+};
+
+/*
+ * A look: requests that others made ever, and those not answered yet. True: it
+ * may begin now. From all zeros.
+ */
+static inline bool pl_still(struct pl_still *s, uint64_t requests,
+			    uint64_t inflight)
+{
+	bool still = !inflight && s->turns && requests == s->requests;
+
+	s->looks = still ? s->looks + 1 : 0;
+	s->requests = requests;
+	return s->looks >= PL_STILL_LOOKS || s->turns++ >= PL_STILL_TURNS;
 }
 
 static inline uint64_t pl_gentle_pause(const struct pl_gentle *g,

@@ -283,15 +283,20 @@ static void prep_timeout(struct io_uring_sqe *sqe, void *arg)
 	io_uring_prep_timeout(sqe, arg, 0, 0);
 }
 
-int pl_loop_sleep_ms(struct pl_loop *loop, unsigned ms)
+int pl_loop_sleep_us(struct pl_loop *loop, uint64_t us)
 {
 	struct __kernel_timespec ts = {
-		.tv_sec = ms / 1000,
-		.tv_nsec = (long long)(ms % 1000) * 1000000,
+		.tv_sec = (long long)(us / 1000000),
+		.tv_nsec = (long long)(us % 1000000) * 1000,
 	};
 	int rc = pl_loop_call(loop, prep_timeout, &ts);
 
 	return rc == -ETIME ? 0 : rc;
+}
+
+int pl_loop_sleep_ms(struct pl_loop *loop, unsigned ms)
+{
+	return pl_loop_sleep_us(loop, (uint64_t)ms * 1000);
 }
 
 /* ---- readable file descriptors ---- */

@@ -90,6 +90,7 @@ void pl_loop_release_fds(struct pl_loop *loop);
 
 /* Suspends the coroutine for some milliseconds; 0 or -errno. */
 int pl_loop_sleep_ms(struct pl_loop *loop, unsigned ms);
+int pl_loop_sleep_us(struct pl_loop *loop, uint64_t us);
 
 /*
  * Calls fn(arg) whenever fd is readable (multishot poll), from the loop and

@@ -166,9 +166,11 @@ typedef void pl_chain_rest_fn(void *arg, uint64_t bytes);
  * it; *ret_old is the host cluster that is left behind (0 = nothing moved), to
  * be punched and freed after a flush. A large cluster is copied piece by piece
  * beside requests, which wait only while what they changed meanwhile is copied
- * again. One at a time. rest: NULL = none.
+ * again. One at a time. rest: NULL = none. sync: what was copied is durable
+ * before the map changes, so that the disk's next flush need not order them.
  */
 int pl_chain_relocate(struct pl_chain *ch, uint64_t cno, uint64_t limit,
-		      pl_chain_rest_fn *rest, void *arg, uint64_t *ret_old);
+		      bool sync, pl_chain_rest_fn *rest, void *arg,
+		      uint64_t *ret_old);
 
 #endif

@@ -87,6 +87,7 @@ struct relocation {
 	uint64_t from, to; /* host clusters */
 	char *buf; /* STEP bytes */
 	bool locked;
+	bool sync, durable; /* wanted; so it is, all that was copied */
 	pl_chain_rest_fn *rest;
 	void *arg;
 };
@@ -122,15 +123,20 @@ static int copy_part(struct relocation *r, uint64_t in, uint64_t len)
 /* Step by step; rest only when nobody waits for the cluster. */
 static int copy_all(struct relocation *r, bool rest)
 {
+	struct pl_layer *top = pl_chain_top(r->ch);
 	uint64_t cs = r->ch->cluster_size, n = 0;
 	int rc = 0;
 
 	for (uint64_t in = 0; rc == 0 && in < cs; in += n) {
 		n = cs - in < STEP ? cs - in : STEP;
 		rc = copy_part(r, in, n);
+		/* Of each step: the flushes of others wait for little. */
+		if (rc == 0 && r->sync)
+			rc = pl_layer_sync_data(top);
 		if (rest && r->rest)
 			r->rest(r->arg, n);
 	}
+	r->durable = rc == 0 && r->sync;
 	return rc;
 }
 
@@ -140,6 +146,7 @@ static int copy_again(struct relocation *r, uint64_t mask)
 	uint64_t bs = r->ch->block_size;
 	int rc = mask ? punch_blocks(r->ch, r->to, mask) : 0;
 
+	r->durable &= mask == 0;
 	for (unsigned b = 0; rc == 0 && b < PL_CLUSTER_BLOCKS; b++)
 		if (mask >> b & 1)
 			rc = copy_part(r, b * bs, bs);
@@ -197,7 +204,7 @@ static int move_cluster(struct relocation *r, uint64_t cno, uint64_t *ret_old)
 		rc = pl_layer_entry(top, cno, &e);
 	if (rc == 0)
 		rc = pl_layer_set(top, cno, (struct pl_entry){ r->to, e.owned },
-				  true);
+				  !r->durable);
 	if (rc == 0)
 		*ret_old = r->from;
 	return rc;
@@ -223,11 +230,14 @@ static int relocate_locked(struct relocation *r, uint64_t cno, uint64_t limit,
 }
 
 int pl_chain_relocate(struct pl_chain *ch, uint64_t cno, uint64_t limit,
-		      pl_chain_rest_fn *rest, void *arg, uint64_t *ret_old)
+		      bool sync, pl_chain_rest_fn *rest, void *arg,
+		      uint64_t *ret_old)
 {
-	struct relocation r = {
-		.ch = ch, .buf = bounce_alloc(STEP), .rest = rest, .arg = arg
-	};
+	struct relocation r = { .ch = ch,
+				.buf = bounce_alloc(STEP),
+				.sync = sync,
+				.rest = rest,
+				.arg = arg };
 	int rc = r.buf ? lock_exclusive(ch, cno) : -ENOMEM;
 
 	*ret_old = 0;

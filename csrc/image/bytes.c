@@ -239,7 +239,8 @@ int chain_maintain(struct pl_image *img, struct pl_chain *live,
 						.arg = work->arg,
 						.pace = work->pace,
 						.await_flush =
-							work->await_flush };
+							work->await_flush,
+						.others = work->others };
 	if (rc == 0 && !ch)
 		rc = pl_image_open_chain(img, NULL, false, NULL, &ch, err);
 	if (rc < 0)

@@ -192,6 +192,7 @@ struct pl_image_work {
 	void (*pace)(void *arg, uint64_t bytes);
 	/* compact: see struct pl_maint_progress; NULL = flushes itself. */
 	bool (*await_flush)(void *arg, unsigned turn);
+	bool (*others)(void *arg);
 	/* Is this hidden snapshot to go now? NULL = all of them. */
 	bool (*wanted)(void *arg, const char *snapshot_id);
 	void *arg;

@@ -244,6 +244,12 @@ int pl_layer_flush(struct pl_layer *ly);
 uint64_t pl_layer_next_flush(const struct pl_layer *ly);
 bool pl_layer_flushed(const struct pl_layer *ly, uint64_t number);
 
+/*
+ * Data that was written before is durable, changes of the map need not be. For
+ * maintenance: the flush that makes a change durable has nothing to wait for.
+ */
+int pl_layer_sync_data(struct pl_layer *ly);
+
 /* Flush, then the map pages in place and an empty journal (suspends). */
 int pl_layer_checkpoint(struct pl_layer *ly);
 

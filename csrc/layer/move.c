@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Moving map pages to lower host clusters, so that the file can be shortened.
+ * Moving to lower host clusters, so that the file can be shortened: map pages,
+ * and what those who move data need of a layer.
  *
  * A page is written and durable at its new place before the directory says so;
  * its old cluster is punched and free only after the directory is durable.
@@ -151,4 +152,9 @@ int pl_layer_move_maps(struct pl_layer *ly, uint64_t limit)
 	}
 	free(new_place);
 	return rc;
+}
+
+int pl_layer_sync_data(struct pl_layer *ly)
+{
+	return ly->failed ? -EIO : commit_sync(ly);
 }

@@ -13,6 +13,7 @@
 
 #define BATCH 64u /* clusters moved per flush, at most */
 #define BATCH_BYTES (16ull << 20) /* and bytes: requests wait for the flush */
+#define HOLE_BYTES (1u << 20) /* punched at a time, at most */
 
 struct compact {
 	struct pl_chain *ch;
@@ -106,17 +107,38 @@ static int reclaim_one(struct compact *c, uint64_t cno,
 	return rc;
 }
 
+static int by_place(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* How many of them, from i on, are next to each other: one hole. */
+static unsigned adjacent(const struct compact *c, unsigned i, uint64_t most)
+{
+	unsigned n = 1;
+
+	while (i + n < c->n_old && n < most && c->old[i + n] == c->old[i] + n)
+		n++;
+	return n;
+}
+
 /* The new places are durable now: the old ones can go. */
 static int settle(struct compact *c)
 {
 	uint64_t cs = pl_cluster_size(pl_layer_header(c->top));
+	uint64_t most = HOLE_BYTES > cs ? HOLE_BYTES / cs : 1;
 	int rc = make_durable(c);
 
-	for (unsigned i = 0; i < c->n_old && rc == 0; i++) {
+	qsort(c->old, c->n_old, sizeof(c->old[0]), by_place);
+	for (unsigned i = 0, n; i < c->n_old && rc == 0; i += n) {
+		n = adjacent(c, i, most);
 		give_way(c);
-		rc = pl_store_punch(pl_layer_store(c->top), c->old[i] * cs, cs);
-		if (rc == 0)
-			pl_layer_free_cluster(c->top, c->old[i]);
+		rc = pl_store_punch(pl_layer_store(c->top), c->old[i] * cs,
+				    n * cs);
+		for (unsigned k = 0; k < n && rc == 0; k++)
+			pl_layer_free_cluster(c->top, c->old[i + k]);
 	}
 	pl_layer_touch(c->top);
 	c->n_old = 0;
@@ -129,12 +151,14 @@ static int relocate_one(struct compact *c, uint64_t cno,
 			const struct pl_entry *entry)
 {
 	uint64_t old, cs = pl_cluster_size(pl_layer_header(c->top));
+	const struct pl_maint_progress *p = c->progress;
+	bool sync = p && p->others && p->others(p->arg);
 	int rc;
 
 	if (entry->where < c->limit)
 		return 0;
 	c->rested = 0;
-	rc = pl_chain_relocate(c->ch, cno, c->limit, rest, c, &old);
+	rc = pl_chain_relocate(c->ch, cno, c->limit, sync, rest, c, &old);
 	if (rc < 0 || !old)
 		return rc;
 	c->stats->moved++;

@@ -26,6 +26,8 @@ struct pl_maint_progress {
 	 * disk, for the turn-th time; false: do not wait. NULL = never.
 	 */
 	bool (*await_flush)(void *arg, unsigned turn);
+	/* Does anybody use the disk meanwhile? NULL = nobody. */
+	bool (*others)(void *arg);
 };
 
 /*

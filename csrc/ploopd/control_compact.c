@@ -17,18 +17,20 @@
 /*
  * How much it takes of the time that the disk is in use for something else: one
  * part in GENTLE, and less while that makes the disk's flushes slow. Pauses
- * shorter than PAUSE_US are saved up.
+ * shorter than PAUSE_US are saved up. It goes on where nobody waits for anything.
  */
-#define GENTLE 5u
+#define GENTLE 20u
 #define PAUSE_US 2000u
 #define PAUSE_MAX_US 200000u
+/* Who made no request for so long does not use the disk. */
+#define OTHERS_US 100000u
 /* For a flush of those who use the disk it waits AWAIT_TURNS times so long. */
 #define AWAIT_MS 5u
 #define AWAIT_TURNS 60u
 
 /* What the disk was asked for. */
 struct demand {
-	uint64_t requests, flushes, flush_ns;
+	uint64_t requests, inflight, flushes, flush_ns;
 };
 
 struct compaction {
@@ -37,7 +39,7 @@ struct compaction {
 	uint64_t told_us;
 	uint64_t since_us; /* when the work began that no pause made up for */
 	struct demand before; /* when the last pause ended */
-	bool others; /* used the disk then */
+	uint64_t others_us; /* when others were last seen to use the disk */
 	struct pl_gentle gentle;
 };
 
@@ -57,7 +59,8 @@ static struct demand demand_of(struct pl_worker *w)
 	pl_engine_stats(w->engine, &stats);
 	for (unsigned op = 0; op < PL_REQ_OPS; op++)
 		d.requests += stats.op[op].requests;
-	d.requests += stats.inflight;
+	d.inflight = stats.inflight;
+	d.requests += d.inflight;
 	d.flushes = stats.op[PL_REQ_FLUSH].requests;
 	d.flush_ns = stats.op[PL_REQ_FLUSH].ns;
 	return d;
@@ -91,6 +94,34 @@ static void rest(struct compaction *c, uint64_t pause_us)
 			 rested.flush_ns - worked.flush_ns);
 }
 
+static bool others(void *arg)
+{
+	const struct compaction *c = arg;
+
+	return c->others_us && now_us() - c->others_us < OTHERS_US;
+}
+
+/* Since the last pause, or in it. */
+static void see_others(struct compaction *c)
+{
+	struct demand d = demand_of(c->w);
+
+	if (d.requests != c->before.requests)
+		c->others_us = now_us();
+}
+
+static void await_still(struct compaction *c)
+{
+	struct pl_still still = { 0 };
+	struct demand d = demand_of(c->w);
+
+	while (!c->call->cancelled &&
+	       !pl_still(&still, d.requests, d.inflight)) {
+		pl_loop_sleep_us(c->w->loop, PL_STILL_LOOK_US);
+		d = demand_of(c->w);
+	}
+}
+
 /* Who uses the disk meanwhile gets most of the time; nobody: no pause. */
 static void pace(void *arg, uint64_t bytes)
 {
@@ -101,9 +132,12 @@ static void pace(void *arg, uint64_t bytes)
 	if (pause < PAUSE_US)
 		return;
 	pause = pl_gentle_pause(&c->gentle, pause);
-	c->others = demand_of(c->w).requests != c->before.requests;
-	if (c->others && !c->call->cancelled)
+	see_others(c);
+	if (others(c) && !c->call->cancelled) {
 		rest(c, pause < PAUSE_MAX_US ? pause : PAUSE_MAX_US);
+		await_still(c);
+		see_others(c);
+	}
 	c->since_us = now_us();
 	c->before = demand_of(c->w);
 }
@@ -112,7 +146,7 @@ static bool await_flush(void *arg, unsigned turn)
 {
 	struct compaction *c = arg;
 
-	if (!c->others || turn >= AWAIT_TURNS || c->call->cancelled)
+	if (!others(c) || turn >= AWAIT_TURNS || c->call->cancelled)
 		return false;
 	pl_loop_sleep_ms(c->w->loop, AWAIT_MS);
 	c->since_us = now_us();
@@ -139,6 +173,7 @@ int pl_op_compact(struct pl_worker *w, struct pl_call *call, json_t **ret,
 	struct pl_image_work work = { .progress = on_progress,
 				      .pace = pace,
 				      .await_flush = await_flush,
+				      .others = others,
 				      .arg = &c };
 	int rc;
 

@@ -3,8 +3,9 @@
  * Background work on a mounted file system gives way to those who use it: after
  * each piece of work a pause in proportion to what it took, and a much longer
  * one while others have the device do something, longer still when the device's
- * flushes take longer beside the work than in its pauses (base/gentle.h). What
- * the device did is in /sys/dev/block/MAJOR:MINOR/stat.
+ * flushes take longer beside the work than in its pauses; and then it goes on
+ * where nobody waits for anything (base/gentle.h). What the device did is in
+ * /sys/dev/block/MAJOR:MINOR/stat.
  */
 #ifndef PLOOP_TOOLS_LOAD_H
 #define PLOOP_TOOLS_LOAD_H
@@ -25,10 +26,13 @@
 #define LOAD_PAUSE_MAX_NS 1000000000u
 #define LOAD_WATCH_NS 2000000u
 #define LOAD_BREATH_MAX_NS 20000000u
+/* Others who made no request for so long do not use the device. */
+#define LOAD_OTHERS_NS 100000000u
 
 /* What the device was asked for. */
 struct load_demand {
 	uint64_t requests; /* reads, writes and flushes; not discards */
+	uint64_t inflight; /* of those, not answered yet */
 	uint64_t flushes, flush_ns;
 };
 
@@ -36,6 +40,7 @@ struct load {
 	int fd; /* of the stat file; -1: nobody can tell */
 	unsigned busy_percent; /* of the time, 1 to 100 */
 	struct load_demand before; /* when the last pause ended */
+	uint64_t others_ns; /* when others were last seen, in a pause */
 	uint64_t since_ns; /* of load_rest(): when that was */
 	uint64_t breath_ns, breath_requests; /* of load_breathe(): the same */
 	uint64_t gentle; /* pauses made longer */
@@ -63,6 +68,7 @@ static inline struct load_demand load_demand(const struct load *l)
 			break;
 	return (struct load_demand){ .requests =
 					     field[0] + field[4] + field[15],
+				     .inflight = field[8],
 				     .flushes = field[15],
 				     .flush_ns = field[16] * 1000000u };
 }
@@ -75,7 +81,7 @@ static inline void load_open(struct load *l, dev_t dev, unsigned busy_percent)
 		 minor(dev));
 	l->fd = open(path, O_RDONLY | O_CLOEXEC);
 	l->busy_percent = busy_percent;
-	l->gentle = 0;
+	l->gentle = l->others_ns = 0;
 	l->slow = (struct pl_gentle){ 0 };
 	l->before = load_demand(l);
 	l->since_ns = load_now_ns();
@@ -106,6 +112,31 @@ static inline uint64_t load_pause_ns(const struct load *l, uint64_t took_ns,
 	return took_ns * (100 - percent) / percent;
 }
 
+/* Were there others a moment ago? Short work may well fall between them. */
+static inline bool load_others(const struct load *l)
+{
+	return l->others_ns && load_now_ns() - l->others_ns < LOAD_OTHERS_NS;
+}
+
+/* In a pause, since it began with `requests`. */
+static inline bool load_see_others(struct load *l, uint64_t requests)
+{
+	if (load_demand(l).requests != requests)
+		l->others_ns = load_now_ns();
+	return load_others(l);
+}
+
+static inline void load_await_still(struct load *l)
+{
+	struct pl_still still = { 0 };
+	struct load_demand now = load_demand(l);
+
+	while (!pl_still(&still, now.requests, now.inflight)) {
+		load_sleep(PL_STILL_LOOK_US * 1000);
+		now = load_demand(l);
+	}
+}
+
 /*
  * The first half of a pause still shows what the work did to others (their
  * flushes pay for what it left in journals), the second what they have without
@@ -115,6 +146,7 @@ static inline void load_rest_gently(struct load *l, uint64_t took_ns)
 {
 	uint64_t pause_ns =
 		pl_gentle_pause(&l->slow, load_pause_ns(l, took_ns, true));
+	uint64_t requests = load_demand(l).requests;
 	struct load_demand worked, rested;
 
 	if (pause_ns > LOAD_PAUSE_MAX_NS)
@@ -128,7 +160,9 @@ static inline void load_rest_gently(struct load *l, uint64_t took_ns)
 			 worked.flush_ns - l->before.flush_ns);
 	pl_gentle_rested(&l->slow, rested.flushes - worked.flushes,
 			 rested.flush_ns - worked.flush_ns);
-	l->before = rested;
+	load_await_still(l);
+	load_see_others(l, requests);
+	l->before = load_demand(l);
 }
 
 /* After work that makes discards only: what else there was is of others. */
@@ -136,11 +170,12 @@ static inline void load_pause(struct load *l, uint64_t took_ns)
 {
 	struct load_demand now = load_demand(l);
 
-	if (now.requests != l->before.requests) {
+	if (now.requests != l->before.requests || load_others(l)) {
 		load_rest_gently(l, took_ns);
 		return;
 	}
 	load_sleep(load_pause_ns(l, took_ns, false));
+	load_see_others(l, now.requests);
 	l->before = now;
 }
 
@@ -157,7 +192,7 @@ static inline void load_rest(struct load *l)
 		return;
 	requests = load_demand(l).requests;
 	load_sleep(LOAD_WATCH_NS);
-	if (load_demand(l).requests != requests)
+	if (load_see_others(l, requests))
 		load_rest_gently(l, took_ns);
 	else
 		l->before = load_demand(l);

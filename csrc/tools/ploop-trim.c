@@ -44,8 +44,8 @@
 #define RANGE_MIN (MIB / 2)
 #define RANGE_START (2 * MIB)
 #define RANGE_MAX (64 * MIB)
-#define LONG_CALL_NS 2000000u /* then the next range is half */
-#define SHORT_CALL_NS 500000u /* then it is twice as much */
+#define LONG_CALL_NS 1000000u /* then the next range is half */
+#define SHORT_CALL_NS 250000u /* then it is twice as much */
 #define PROGRESS_NS 500000000u
 
 #define XFS_MAGIC 0x58465342

@@ -71,6 +71,32 @@ pl_test("follows a machine that gets slower as a whole")
 	is_int(pl_gentle_pause(&g, 10), 10);
 }
 
+pl_test("begins where nobody waits for anything, not in the middle of it")
+{
+	struct pl_still still = { 0 };
+
+	ok(!pl_still(&still, 5, 1)); /* a request is under way */
+	ok(!pl_still(&still, 6, 0)); /* answered, and one came and went */
+	ok(!pl_still(&still, 6, 0));
+	ok(!pl_still(&still, 7, 0));
+	ok(!pl_still(&still, 7, 0));
+	ok(pl_still(&still, 7, 0));
+}
+
+pl_test("begins at once where nobody was, and in the end beside those who never rest")
+{
+	struct pl_still still = { 0 };
+	unsigned looks = 0;
+
+	while (!pl_still(&still, 0, 0))
+		looks++;
+	is_int(looks, PL_STILL_LOOKS);
+	still = (struct pl_still){ 0 };
+	for (looks = 0; !pl_still(&still, looks, 3); looks++)
+		;
+	is_int(looks, PL_STILL_TURNS);
+}
+
 int main(void)
 {
 	return pl_tap_main();

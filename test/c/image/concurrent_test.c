@@ -103,13 +103,22 @@ static void keep_flushing(void *arg)
 	}
 }
 
+static bool now_and_then(void *arg)
+{
+	unsigned *asked = arg;
+
+	return (*asked)++ % 2 == 0;
+}
+
 static void keep_compacting(void *arg)
 {
+	unsigned asked = 0;
+	struct pl_maint_progress p = { .others = now_and_then, .arg = &asked };
 	struct pl_compact_stats stats;
 	struct shared *sh = arg;
 
 	while (sh->running && !sh->bad) {
-		if (pl_compact(sh->ch, NULL, &stats) < 0)
+		if (pl_compact(sh->ch, &p, &stats) < 0)
 			sh->bad++;
 		pl_co_wake(pl_co_self());
 		pl_co_yield();

@@ -242,12 +242,21 @@ bool op_shrink(struct model *m)
 	return model_check_closed(m) && model_open(m);
 }
 
+static bool somebody(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+/* Every second time as beside others, who flush at other moments. */
 bool op_compact(struct model *m)
 {
+	struct pl_image_work beside = { .others = somebody };
 	struct pl_compact_result res;
 	struct pl_err err;
 
-	if (pl_image_compact(m->img, m->ch, &res, NULL, &err) < 0)
+	if (pl_image_compact(m->img, m->ch, &res,
+			     m->next_value % 2 ? &beside : NULL, &err) < 0)
 		return model_trouble(m, "compact: %s", err.msg);
 	model_settle(m);
 	return true;

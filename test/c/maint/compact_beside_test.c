@@ -133,6 +133,70 @@ pl_test("the disk's own flushes make the new places durable, none of ours")
 	finish();
 }
 
+static bool somebody(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+static unsigned flushes;
+
+static bool others_flush_counted(void *arg, unsigned turn)
+{
+	uint64_t before = s.spy[0].n.syncs;
+	bool ret = others_flush(arg, turn);
+
+	if (s.spy[0].n.syncs != before)
+		flushes += (unsigned)(s.spy[0].n.syncs - before);
+	return ret;
+}
+
+pl_test("beside others it pays for what it copied, not the disk's next flush")
+{
+	struct pl_maint_progress p = { .await_flush = others_flush_counted,
+				       .others = somebody };
+	struct spy_counts before;
+
+	require(upper_half());
+	is_int(disk_write(ch, BLOCKS * BS, BS, 9), 0);
+	is_int(pl_chain_flush(ch), 0);
+	before = s.spy[0].n;
+	flushes = 0;
+	is_int(pl_compact(ch, &p, &stats), 0);
+	is_int(stats.moved, 5); /* 16 steps each */
+	is_int(s.spy[0].n.syncs - before.syncs - flushes, 5 * 16);
+	/* Without it, two of them take two syncs (the test above). */
+	is_int(flushes, 5);
+	ok(as_modelled());
+	finish();
+}
+
+pl_test("gives back clusters next to each other together")
+{
+	struct spy_counts before;
+
+	/* 5 of 4 MiB: one hole each, larger than what is punched at a time. */
+	require(upper_half());
+	before = s.spy[0].n;
+	is_int(pl_compact(ch, NULL, &stats), 0);
+	is_int(s.spy[0].n.punches - before.punches, stats.moved);
+	finish();
+	/* 20 of 256 KiB: four at a time. */
+	require(stack_init(&s, 4096) && stack_add(&s, GIB) &&
+		(ch = stack_chain(&s)));
+	for (unsigned c = 0; c < 40; c++)
+		is_int(put(ch, c * 64, 64, 'x'), 0);
+	is_int(pl_chain_flush(ch), 0);
+	is_int(pl_chain_discard(ch, 20 * 64 * 4096, 0), 0);
+	is_int(pl_chain_flush(ch), 0);
+	before = s.spy[0].n;
+	is_int(pl_compact(ch, NULL, &stats), 0);
+	is_int(stats.moved, 20);
+	is_int(s.spy[0].n.punches - before.punches, 5);
+	ok(holds(ch, 20 * 64, 64, 'x') && holds(ch, 39 * 64, 64, 'x'));
+	finish();
+}
+
 pl_test("when nobody flushes, it does so itself after a while")
 {
 	unsigned asked = 0;

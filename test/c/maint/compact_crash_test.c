@@ -45,7 +45,8 @@ static void look(enum pl_crash how)
 static void moment(void *arg)
 {
 	(void)arg;
-	if (moments++ % 3 || bad)
+	moments++;
+	if (bad)
 		return;
 	look(PL_CRASH_NONE);
 	look(PL_CRASH_ALL);
@@ -54,10 +55,17 @@ static void moment(void *arg)
 	look(PL_CRASH_RANDOM_TORN);
 }
 
-pl_test("what is moved is durable before its old place goes (FMT-083)")
+static bool somebody(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+static void power_fails(const struct pl_maint_progress *progress)
 {
 	struct pl_compact_stats stats;
 
+	moments = bad = 0;
 	memset(&s, 0, sizeof(s));
 	s.block_size = 4096;
 	require(pl_dir_recording(&s.dir, &rec) == 0 && stack_add(&s, 4 * GIB));
@@ -74,7 +82,7 @@ pl_test("what is moved is durable before its old place goes (FMT-083)")
 			       0);
 	is_int(pl_chain_flush(ch), 0);
 	pl_recorder_hook(rec, moment, NULL);
-	is_int(pl_compact(ch, NULL, &stats), 0);
+	is_int(pl_compact(ch, progress, &stats), 0);
 	pl_recorder_hook(rec, NULL, NULL);
 	ok(stats.moved > 3);
 	ok(moments > 60);
@@ -83,6 +91,18 @@ pl_test("what is moved is durable before its old place goes (FMT-083)")
 	pl_chain_abandon(ch);
 	stack_fini(&s);
 	pl_recorder_free(rec);
+}
+
+pl_test("what is moved is durable before its old place goes (FMT-083)")
+{
+	power_fails(NULL);
+}
+
+pl_test("beside others it is durable before the map says so")
+{
+	struct pl_maint_progress p = { .others = somebody };
+
+	power_fails(&p);
 }
 
 int main(void)
