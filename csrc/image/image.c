@@ -356,6 +356,16 @@ int pl_image_open(struct pl_image **ret, struct pl_dir *dir, unsigned flags,
 	return 0;
 }
 
+int pl_image_settle(struct pl_image *img, struct pl_err *err)
+{
+	struct pl_store *st = NULL;
+	int rc = layer_file_store(img, img->desc.top, PL_OPEN_WRITE, &st, err);
+
+	pl_store_close(st);
+	/* Then nobody has written. */
+	return rc == -EROFS || rc == -EACCES ? 0 : rc;
+}
+
 void pl_image_close(struct pl_image *img)
 {
 	if (!img)

@@ -61,6 +61,12 @@ int pl_image_clone(struct pl_dir *from, const char *snapshot, struct pl_dir *to,
 /* Takes the lock unless told not to; `who` is what others read in it. */
 int pl_image_open(struct pl_image **ret, struct pl_dir *dir, unsigned flags,
 		  const char *who, struct pl_err *err);
+/*
+ * For who has not taken the lock itself: waits for the last writes to the top
+ * of a process that was killed. Opening it for writing waits, too. TIMEOUT
+ * after ten seconds.
+ */
+int pl_image_settle(struct pl_image *img, struct pl_err *err);
 void pl_image_close(struct pl_image *img); /* accepts NULL; releases the lock */
 
 /* ---- what the descriptor says ---- */

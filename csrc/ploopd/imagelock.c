@@ -90,8 +90,7 @@ static int too_late(const struct waiting *w, struct pl_failure *f)
 				  "killed",
 				  w->st.directory, w->who),
 		       "The kernel ends that when the storage below the image "
-		       "answers; then: ploop detach %.100s",
-		       w->st.directory);
+		       "answers; then repeat the command");
 }
 
 int pl_imagelock_wait(const char *id, const char *folder, uint64_t end_ms,

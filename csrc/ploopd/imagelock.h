@@ -10,11 +10,11 @@
 #include "ploopd/attachment.h"
 
 /*
- * For the owner of the folder of a dead attachment: returns when what that
- * attachment left does not hold the image's lock any more, so that the next
- * command gets it. Whoever else has the lock is not waited for: an attachment
- * that lives and shares it, or one who took it since. TIMEOUT, naming the
- * image, when it is still held at end_ms.
+ * For a dead attachment, whose folder nobody else removes meanwhile: returns
+ * when what that attachment left does not hold the image's lock any more, so
+ * that the next command gets it. Whoever else has the lock is not waited for:
+ * an attachment that lives and shares it, or one who took it since. TIMEOUT,
+ * naming the image, when it is still held at end_ms.
  */
 int pl_imagelock_wait(const char *id, const char *folder, uint64_t end_ms,
 		      struct pl_failure *f);

@@ -13,6 +13,7 @@
 
 #include "ploopd/clock.h"
 #include "ploopd/fds.h"
+#include "ploopd/imagelock.h"
 #include "ploopd/rundir.h"
 #include "ploopd/state.h"
 #include "store/store.h"
@@ -134,7 +135,23 @@ struct locking {
 	const char *run_dir;
 	bool snapshot; /* wanted */
 	struct pl_failure *f;
+	uint64_t end_ms; /* for the I/O of those who were killed */
 };
+
+/*
+ * Who shares the lock learns nothing from it about the top's last worker, which
+ * may have been killed: the others hold it as well. The top's file tells.
+ */
+static int settle(struct locking *l, struct pl_image *img)
+{
+	int rc = l->snapshot ? 0 : pl_image_settle(img, &l->f->err);
+
+	if (rc < 0 && l->f->err.code == PL_E_TIMEOUT)
+		return pl_hint(l->f, rc,
+			       "When the storage answers it goes on; then "
+			       "repeat the command");
+	return rc;
+}
 
 /*
  * Somebody has the lock, so the image is opened without. 0 with the borrowed
@@ -148,6 +165,7 @@ static int share_lock(struct locking *l, struct pl_image **ret, int *ret_fd)
 	struct pl_image *img;
 	struct pl_err err;
 	bool dead;
+	int rc = 0;
 
 	if (pl_image_open(&img, l->dir, PL_IMAGE_NO_LOCK, NULL, &err) < 0)
 		return -EBUSY;
@@ -159,9 +177,12 @@ static int share_lock(struct locking *l, struct pl_image **ret, int *ret_fd)
 		return pl_attached_error(&top, l->f);
 	dead = access(top.folder, F_OK) == 0 && !pl_rundir_live(top.folder);
 	*ret_fd = borrow(l->run_dir, top.id, l->dir, !l->att->read_only);
+	if (*ret_fd < 0 && dead)
+		rc = pl_imagelock_wait(top.id, top.folder, l->end_ms, l->f);
 	if (*ret_fd < 0)
-		return dead ? -EAGAIN : -EBUSY;
-	return pl_image_open(ret, l->dir, flags, NULL, &l->f->err);
+		return !dead ? -EBUSY : rc < 0 ? rc : -EAGAIN;
+	rc = pl_image_open(ret, l->dir, flags, NULL, &l->f->err);
+	return rc < 0 ? rc : settle(l, *ret);
 }
 
 /*
@@ -184,7 +205,6 @@ static int open_locked(struct locking *l, const char *who,
 
 static int lock_image(struct locking *l, struct pl_image **ret, int *ret_fd)
 {
-	uint64_t end = pl_now_ms() + DRAIN_MS;
 	char who[200], host[65] = "";
 	int rc;
 
@@ -198,7 +218,7 @@ static int lock_image(struct locking *l, struct pl_image **ret, int *ret_fd)
 		if (rc == 0 || l->f->err.code != PL_E_BUSY)
 			return rc;
 		rc = share_lock(l, ret, ret_fd);
-		if (rc != -EAGAIN || pl_now_ms() > end)
+		if (rc != -EAGAIN || pl_now_ms() > l->end_ms)
 			return rc;
 		pl_sleep_ms(10);
 	}
@@ -261,7 +281,9 @@ int pl_open_for_attach(const struct pl_attach_options *opt,
 		rc = pl_dir_open(&dir, att->directory, 0, NULL, &f->err);
 	if (rc < 0)
 		return rc;
-	l = (struct locking){ dir, att, run_dir, opt->snapshot != NULL, f };
+	l = (struct locking){ dir,     att,
+			      run_dir, opt->snapshot != NULL,
+			      f,       pl_now_ms() + DRAIN_MS };
 	rc = lock_image(&l, &img, ret_lock_fd);
 	if (rc == 0)
 		rc = choose(img, opt, att, f);

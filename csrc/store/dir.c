@@ -18,10 +18,15 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/co.h"
 #include "store/file_int.h"
+
+/* Ten seconds, for the last writes of a process that was killed. */
+#define DRAIN_TRIES 5000u
+#define DRAIN_PAUSE_NS 2000000
 
 struct host_dir {
 	struct pl_dir dir;
@@ -69,22 +74,47 @@ static int open_error(const struct pl_dir *dir, const char *name, int rc,
 	return pl_err_sys(err, rc, "%s/%s", dir->path, name);
 }
 
+/* -EWOULDBLOCK: not in time. */
+static int lock_patiently(int fd)
+{
+	const struct timespec pause = { .tv_nsec = DRAIN_PAUSE_NS };
+	int rc = flock(fd, LOCK_EX | LOCK_NB);
+
+	for (unsigned i = 0; rc < 0 && i < DRAIN_TRIES; i++) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		nanosleep(&pause, NULL);
+		rc = flock(fd, LOCK_EX | LOCK_NB);
+	}
+	return rc < 0 ? -errno : 0;
+}
+
 /*
  * Waits until every I/O of a process that died with this file open has ended:
  * writers hold a shared flock on each of their descriptions, which is released
- * only with the last reference, and operations in flight are references.
+ * only with the last reference, and operations in flight are references. Those
+ * are direct writes; what a thread of the ring does (anything else that waits)
+ * keeps the process itself from ending.
  */
 static int drain(int fd, int direct_fd, bool beside)
 {
-	int rc = 0;
+	int rc = beside ? 0 : lock_patiently(fd);
 
-	while (!beside && (rc = flock(fd, LOCK_EX)) < 0 && errno == EINTR)
-		;
-	if (rc == 0)
-		rc = flock(fd, LOCK_SH);
+	if (rc < 0)
+		return rc;
+	rc = flock(fd, LOCK_SH);
 	if (rc == 0 && direct_fd >= 0)
 		rc = flock(direct_fd, LOCK_SH);
 	return rc < 0 ? -errno : 0;
+}
+
+static int too_late(const struct pl_dir *dir, const char *name,
+		    struct pl_err *err)
+{
+	return pl_err_set(err, PL_E_TIMEOUT, ETIMEDOUT,
+			  "%s/%s: a write of a process that was killed has not "
+			  "ended; the storage below holds it back",
+			  dir->path, name);
 }
 
 static int host_open(struct pl_dir *dir, const char *name, unsigned flags,
@@ -126,7 +156,9 @@ static int host_open(struct pl_dir *dir, const char *name, unsigned flags,
 		close(fd);
 		if (direct_fd >= 0)
 			close(direct_fd);
-		return pl_err_sys(err, rc, "%s/%s", dir->path, name);
+		return rc == -EWOULDBLOCK ?
+			       too_late(dir, name, err) :
+			       pl_err_sys(err, rc, "%s/%s", dir->path, name);
 	}
 	return 0;
 }

@@ -140,6 +140,10 @@ int pl_store_run(struct pl_store *const *st, struct pl_io *io, unsigned n);
 
 struct pl_dir_ops {
 	const char *name;
+	/*
+	 * With WRITE: waits for the last writes of a process that was killed
+	 * with the file open for writing; TIMEOUT after ten seconds.
+	 */
 	int (*open)(struct pl_dir *dir, const char *name, unsigned flags,
 		    struct pl_store **ret, struct pl_err *err);
 	int (*rename)(struct pl_dir *dir, const char *from, const char *to);

@@ -7,6 +7,7 @@ const PROBES = {
   root: () => process.getuid?.() === 0,
   fuse: () => existsSync('/dev/fuse'),
   loop: () => existsSync('/dev/loop-control'),
+  blkio: () => existsSync('/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device'),
   ext4: () => hasFileSystem('ext4'),
   xfs: () => hasFileSystem('xfs'),
   btrfs: () => hasFileSystem('btrfs') && hasProgram('mkfs.btrfs'),
