@@ -116,17 +116,23 @@ export interface SwitchOptions extends RunDirectoryOption {
 export interface SwitchedTo extends NamedSnapshot {
   /** The snapshot of the state before; null: discarded, or another snapshot holds the same. */
   kept: NamedSnapshot | null;
+  /** Of the disk, which has the size it had then. */
+  sizeBytes: number;
+  oldSizeBytes: number;
 }
 
 /** The disk goes back to a snapshot; the state before becomes a snapshot, too. Detached images only. */
 export async function switchToSnapshot(dir: string, key: string, options: SwitchOptions = {}): Promise<SwitchedTo> {
   checkOptions('snapshot-switch', options, ['runDir', 'discard']);
   const { discard, runDir } = options;
-  const snapshot = findSnapshot(await readDescriptor(dir), key);
+  const before = await readDescriptor(dir);
+  const snapshot = findSnapshot(before, key);
   const name = `before-switch-${new Date().toISOString()}`;
   const keep = discard === true ? {} : { keepAs: name, description: `before going back to ${snapshot.name || snapshot.id}`.slice(0, 255) };
   const id = await whileDetached(dir, () => native.switchTo(dir, snapshot.id, keep), { runDir, doing: 'going back to a snapshot' });
-  return { id: snapshot.id, name: snapshot.name || null, kept: id === null ? null : { id, name } };
+  const { size } = await readDescriptor(dir);
+  const kept = id === null ? null : { id, name };
+  return { id: snapshot.id, name: snapshot.name || null, kept, sizeBytes: size, oldSizeBytes: before.size };
 }
 
 export interface CheckImageOptions extends RunDirectoryOption {

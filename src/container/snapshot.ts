@@ -8,6 +8,7 @@ import { PloopError } from '../errors.js';
 import { readDescriptor } from '../image/descriptor.js';
 import { findSnapshot, type ListedSnapshot, listSnapshots } from '../image/snapshots.js';
 import { requireUnmarked } from './move/mark.js';
+import { writeConfig } from './place/config.js';
 import { requireContainer } from './place/locate.js';
 import { withContainerLock } from './place/lock.js';
 import type { ContainerPaths, VzRootOptions } from './place/roots.js';
@@ -57,10 +58,16 @@ export async function switchContainerToSnapshot(ctid: string, key: string, optio
 }
 
 async function switchStopped(ctid: string, key: string, options: SwitchContainerOptions): Promise<SwitchedTo> {
-  const { paths } = await requireUnmarked(ctid, options);
+  const { paths } = await requireContainer(ctid, options);
   return withContainerLock(paths, 'vzctl snapshot-switch', async () => {
+    const { config } = await requireUnmarked(ctid, options);
     await requireUnused(paths, 'going back to a snapshot needs it stopped');
-    return switchToSnapshot(paths.imageDir, key, { runDir: paths.roots.runDir, discard: options.discard });
+    const switched = await switchToSnapshot(paths.imageDir, key, { runDir: paths.roots.runDir, discard: options.discard });
+    if (switched.sizeBytes !== switched.oldSizeBytes) {
+      config.set('DISKSPACE', `${switched.sizeBytes / 1024}:${switched.sizeBytes / 1024}`);
+      await writeConfig(paths.confFile, config);
+    }
+    return switched;
   });
 }
 

@@ -24,8 +24,9 @@ describe('docs/json.md', () => {
   });
 
   it('is compared key by key and type by type', () => {
-    expect(differences('ploop snapshot-switch', { directory: '/a', snapshot: { id: 'x', name: null }, kept: null })).toEqual([]);
-    expect(differences('ploop snapshot-switch', { directory: 1, snapshot: { id: 'x', extra: true }, kept: null })).toEqual([
+    const switched = { kept: null, sizeBytes: 1, oldSizeBytes: 1 };
+    expect(differences('ploop snapshot-switch', { directory: '/a', snapshot: { id: 'x', name: null }, ...switched })).toEqual([]);
+    expect(differences('ploop snapshot-switch', { directory: 1, snapshot: { id: 'x', extra: true }, ...switched })).toEqual([
       'ploop snapshot-switch.directory: 1 is no string',
       'ploop snapshot-switch.snapshot.extra: is not documented',
       'ploop snapshot-switch.snapshot.name: is missing',

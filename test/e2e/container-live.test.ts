@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Operations on the disk of a running container when the host, or another command, is in the way.
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
@@ -43,6 +44,18 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'runtime', 'busybox'))("a 
       expect(await leftovers(vz)).toEqual([]);
       await vz.vzctl('start', '101');
       expect(await vz.vzctl('status', '101')).toBe('CTID 101 exist mounted running');
+    });
+  });
+
+  it('has the size again that it had, and the configuration says so, after going back', { timeout: 120_000 }, async () => {
+    await withRunning(async (vz) => {
+      await vz.vzctl('snapshot', '101', '--name', 'small');
+      await vz.vzctl('stop', '101', '--fast');
+      await vz.vzctl('set', '101', '--diskspace', '512M');
+      expect(await vz.vzctl('snapshot-switch', '101', '--id', 'small')).toContain('the disk has 256 MiB again, before 512 MiB');
+      const config = await readFile(join(vz.vzRoot, 'conf/101.conf'), 'utf8');
+      expect(config).toContain(`DISKSPACE="${256 * 1024}:${256 * 1024}"`);
+      await vz.vzctl('start', '101');
     });
   });
 

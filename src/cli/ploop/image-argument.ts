@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the commands of one image share: the argument that names it, and the run directory.
 import type { OnFull } from '../../attach/attachments.js';
+import type { SwitchedTo } from '../../attach/operations.js';
 import { PloopError } from '../../errors.js';
+import { formatSize } from '../../units.js';
 import type { Argument, Context, Option, ParsedArguments, ParsedOptions } from '../command.js';
 
 export const IMAGE_ARGUMENT: Argument = { name: 'dir', summary: 'the image: a directory that `ploop create` made', required: true };
@@ -13,9 +15,10 @@ export const DISCARD_STATE_OPTION: Option = {
   summary: 'do not keep the state before: what was written since the last snapshot is lost',
 };
 
-/** What `snapshot-switch` says of the state before. */
-export function keptText(kept: { id: string; name: string | null } | null): string {
-  return kept === null ? '' : `; the state before is snapshot ${kept.id} (${kept.name ?? 'without a name'})`;
+/** What a switch changed beside the content. */
+export function switchedText({ kept, sizeBytes, oldSizeBytes }: SwitchedTo): string {
+  const size = sizeBytes === oldSizeBytes ? '' : `; the disk has ${formatSize(sizeBytes)} again, before ${formatSize(oldSizeBytes)}`;
+  return `${size}${kept === null ? '' : `; the state before is snapshot ${kept.id} (${kept.name ?? 'without a name'})`}`;
 }
 
 export const ON_FULL_OPTION: Option = {

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 
 import { switchToSnapshot } from '../../attach/operations.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
-import { DISCARD_STATE_OPTION, IMAGE_ARGUMENT, keptText, runDirOption, SNAPSHOT_ARGUMENT, word } from './image-argument.js';
+import { DISCARD_STATE_OPTION, IMAGE_ARGUMENT, runDirOption, SNAPSHOT_ARGUMENT, switchedText, word } from './image-argument.js';
 
 export const snapshotSwitchCommand: Command = {
   name: 'snapshot-switch',
@@ -21,9 +21,10 @@ export const snapshotSwitchCommand: Command = {
 async function switchTo(ctx: Context, args: ParsedArguments, options: ParsedOptions): Promise<void> {
   const dir = word(args, 'dir');
   const discard = options['discard'] === true;
-  const { kept, ...snapshot } = await switchToSnapshot(dir, word(args, 'id'), { ...runDirOption(ctx), discard });
+  const done = await switchToSnapshot(dir, word(args, 'id'), { ...runDirOption(ctx), discard });
+  const { id, name, ...rest } = done;
   ctx.result(
-    { directory: resolve(dir), snapshot, kept },
-    `${resolve(dir)} is at snapshot ${snapshot.id}${snapshot.name === null ? '' : ` (${snapshot.name})`}${keptText(kept)}`,
+    { directory: resolve(dir), snapshot: { id, name }, ...rest },
+    `${resolve(dir)} is at snapshot ${id}${name === null ? '' : ` (${name})`}${switchedText(done)}`,
   );
 }

@@ -3,7 +3,7 @@
 import { deleteContainerSnapshot, listContainerSnapshots, snapshotContainer, switchContainerToSnapshot } from '../../container/snapshot.js';
 import { locateContainer } from '../../container/place/locate.js';
 import type { Snapshot } from '../../image/snapshots.js';
-import { DISCARD_STATE_OPTION, keptText } from '../ploop/image-argument.js';
+import { DISCARD_STATE_OPTION, switchedText } from '../ploop/image-argument.js';
 import { parseDescription, parseName } from '../ploop/snapshot.js';
 import { RATE_OPTION, renderDeleted } from '../ploop/snapshot-delete.js';
 import type { Command, Option } from '../command.js';
@@ -66,7 +66,7 @@ export const snapshotSwitchCommand: Command = {
       restart: options['restart'] === true,
       signal: ctx.signal,
     });
-    ctx.result({ ctid, ...snapshot }, `Container ${ctid} is back at snapshot ${snapshot.id}${keptText(snapshot.kept)}`);
+    ctx.result({ ctid, ...snapshot }, `Container ${ctid} is back at snapshot ${snapshot.id}${switchedText(snapshot)}`);
   },
 };
 
