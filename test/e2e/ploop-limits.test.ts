@@ -60,7 +60,7 @@ async function writing(device: string, { mib = 64, signal }: Writing = {}): Prom
   return { exitCode };
 }
 
-describe.skipIf(lacks('root', 'fuse', 'loop'))('limits on a device', () => {
+describe.skipIf(lacks('root', 'fuse', 'loop', 'fio'))('limits on a device', () => {
   it('are given when it is attached, shown, and changed while it is in use', async () => {
     await attached('--iops', '500', '--bps', '20M');
     const info = await ploop('info', dir, '--json');
@@ -85,6 +85,17 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('limits on a device', () => {
     expect(await ploop('set', dir, '--bps', 'none')).toMatchObject({ status: 0 });
     expect(await exitCode).toBe(0);
     expect(await stats()).toMatchObject({ bps: null, waiting: 0 });
+  });
+
+  it('count operations, however small they are', async () => {
+    const device = await attached('--iops', '10');
+    const load = ['--name=small', `--filename=${device}`, '--rw=randwrite', '--bs=4k', '--size=256k', '--ioengine=libaio', '--direct=1'];
+    const fio = run('fio', [...load, '--iodepth=64'], { timeoutMs: 120_000 });
+    // 64 at once: one or two go, the others wait.
+    await expect.poll(async () => (await stats()).waiting, PATIENCE).toBeGreaterThan(16);
+    expect(await ploop('set', dir, '--iops', 'none')).toMatchObject({ status: 0 });
+    await fio;
+    expect(await stats()).toMatchObject({ iops: null, waiting: 0 });
   });
 
   it('come along when another program takes the device over', async () => {

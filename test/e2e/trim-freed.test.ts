@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is free and still costs the host space is named, and a trim of just that gives it back.
+import { unlinkSync, writeFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 
 import { describe, expect, it } from 'vitest';
 
 import { changeSettings } from '../../src/attach/settings.js';
 import { findAttachment } from '../../src/attach/attachments.js';
+import { compactImage } from '../../src/filesystem/image/compact.js';
 import { newImage } from '../../src/filesystem/image/create.js';
 import { mountImage } from '../../src/filesystem/image/mount.js';
 import { reclaimable } from '../../src/filesystem/space/reclaimable.js';
@@ -49,6 +51,25 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('what was freed since a t
     expect(before - (await hostBytes(dir))).toBeGreaterThanOrEqual(bytes);
     expect((await freed('block')).ranges).toEqual([]);
     expect((await freed('off')).ranges).toEqual([]);
+  });
+
+  it('goes with a compaction also when it was freed while that went on, behind its trim', async () => {
+    await newImage(dir, { sizeBytes: 256 * MIB });
+    await mountImage(dir, { mountPoint });
+    const writeAndDeleteNow = (): void => {
+      writeFileSync(`${mountPoint}/brief`, Buffer.alloc(8 * MIB, 5), { flush: true });
+      unlinkSync(`${mountPoint}/brief`);
+    };
+    let wasted = 0;
+    await compactImage(dir, {
+      onStep: (step) => {
+        if (step !== 'relocate') return;
+        writeAndDeleteNow();
+        wasted++;
+      },
+    });
+    expect(wasted).toBe(1);
+    expect((await freed('block')).bytes).toBe(0);
   });
 
   it('is named only where whole clusters become empty, when those are what goes back', async () => {
