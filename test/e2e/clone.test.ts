@@ -47,10 +47,12 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('ploop clone', () => {
   });
 
   it('takes no space, and each image goes on by itself', async () => {
+    await ploop('set', origin, '--discard', 'cluster');
     const before = await hostBytes(origin);
     const made = await ploop('clone', origin, copy, '--snapshot', 'one', '--json');
     expect(differences('ploop clone', made.json())).toEqual([]);
-    const { layers } = await native.info(copy);
+    const { layers, discard } = await native.info(copy);
+    expect(discard).toBe('cluster');
     const top = await stat(join(copy, 'layers', `${layers.at(-1)?.id}.plp`));
     expect(top.blocks * 512).toBeLessThanOrEqual(64 * 1024);
     await fill(copy, 'c', 0);

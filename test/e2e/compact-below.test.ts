@@ -2,7 +2,7 @@
 // ploop compact below a snapshot: a layer whose own snapshot was deleted, and that two branches need, gives back what neither of
 // them sees. Beside a mounted file system that is written to, with a snapshot of it mounted, and after a clone.
 import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
@@ -13,7 +13,7 @@ import { ploop, ploopOk } from '../helpers/command.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
 import { scratchPerTest } from '../helpers/scratch-per-test.js';
-import { hostBytes } from './device.js';
+import { hostBytes, writeAt } from './device.js';
 import { branchOff } from './waste.js';
 
 const MIB = 2 ** 20;
@@ -23,12 +23,8 @@ let mountPoint: string;
 const scratch = scratchPerTest((places) => void ({ image: dir, mountPoint } = places));
 
 /** Over the same blocks of the file. */
-async function overwrite(name: string, byte: number, from: number, length: number): Promise<void> {
-  const file = await open(join(mountPoint, name), 'r+');
-  await file.write(Buffer.alloc(length, byte), 0, length, from);
-  await file.sync();
-  await file.close();
-}
+const overwrite = (name: string, byte: number, from: number, length: number): Promise<void> =>
+  writeAt(join(mountPoint, name), from, Buffer.alloc(length, byte));
 
 async function below(): Promise<CompactStep | undefined> {
   const outcome = await ploopOk('compact', dir, '--no-relocate', '--json');

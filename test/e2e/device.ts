@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One attached image for the ploopd tests: its device, its processes, and what it costs.
-import { readFile, stat } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 
@@ -59,6 +59,17 @@ async function killWorkerIn(folder: string): Promise<void> {
 
 async function readState(folder: string): Promise<State> {
   return JSON.parse(await readFile(join(folder, 'state.json'), 'utf8')) as State;
+}
+
+/** On a device or in a file that is there; it has reached the disk behind it when this returns. */
+export async function writeAt(path: string, offset: number, data: Buffer): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    await file.write(data, 0, data.length, offset);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 export async function hostBytes(dir: string): Promise<number> {

@@ -10,6 +10,7 @@ import { ploop } from '../helpers/command.js';
 import { differences } from '../helpers/json-shape.js';
 import { lacks } from '../helpers/require.js';
 import { scratchPerTest } from '../helpers/scratch-per-test.js';
+import { writeAt } from './device.js';
 
 const MIB = 2 ** 20;
 
@@ -29,16 +30,6 @@ async function attached(...options: string[]): Promise<Attached> {
   return outcome.json<Attached>();
 }
 
-async function write(device: string, offset: number, data: Buffer): Promise<void> {
-  const file = await open(device, 'r+');
-  try {
-    await file.write(data, 0, data.length, offset);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
 async function read(options: { snapshot?: string }, offset: number, length: number): Promise<Buffer> {
   await using reader = await native.openReader(dir, options);
   return reader.read(offset, length);
@@ -48,12 +39,12 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an attached image', () => {
   it('keeps what was written through its device; snapshots taken meanwhile keep what was before', async () => {
     await ploop('create', dir, '--size', '64M', '--fs', 'none');
     const { device } = await attached();
-    await write(device, 0, Buffer.alloc(MIB, 'a'));
-    await write(device, 40 * MIB, Buffer.alloc(8192, 'b'));
+    await writeAt(device, 0, Buffer.alloc(MIB, 'a'));
+    await writeAt(device, 40 * MIB, Buffer.alloc(8192, 'b'));
     const taken = await ploop('snapshot', dir, '--name', 'before', '--json');
     expect(differences('ploop snapshot', taken.json())).toEqual([]);
     expect(taken.json()).toMatchObject({ live: true, frozenMs: null, pausedUs: expect.any(Number) as number });
-    await write(device, 4096, Buffer.alloc(4096, 'c'));
+    await writeAt(device, 4096, Buffer.alloc(4096, 'c'));
 
     const info = await ploop('info', dir, '--json');
     expect(differences('ploop info', info.json())).toEqual([]);
@@ -134,9 +125,9 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an attached image', () => {
   it('shows a snapshot as a read-only device, beside its top', async () => {
     await ploop('create', dir, '--size', '16M', '--fs', 'none');
     const { device } = await attached();
-    await write(device, 0, Buffer.alloc(4096, 'x'));
+    await writeAt(device, 0, Buffer.alloc(4096, 'x'));
     await ploop('snapshot', dir, '--name', 'kept');
-    await write(device, 0, Buffer.alloc(4096, 'y'));
+    await writeAt(device, 0, Buffer.alloc(4096, 'y'));
     await ploop('detach', dir);
     const shown = await attached('--snapshot', 'kept');
     const file = await open(shown.device, 'r');
@@ -144,7 +135,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('an attached image', () => {
     await file.read(bytes, 0, 4096, 0);
     await file.close();
     expect(bytes.toString()).toBe('x'.repeat(4096));
-    await expect(write(shown.device, 0, Buffer.alloc(4096))).rejects.toThrow();
+    await expect(writeAt(shown.device, 0, Buffer.alloc(4096))).rejects.toThrow();
     const plain = await ploop('detach', dir);
     expect(plain).toMatchObject({ status: 12, stderr: expect.stringContaining('give --snapshot or --all') as string });
     const top = await attached();

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Daemons killed with SIGKILL: what was written stays, and the next command explains or cleans up.
-import { open } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../src/attach/attachments.js';
@@ -9,6 +8,7 @@ import { ploop } from '../helpers/command.js';
 import { endPloopd } from '../helpers/end-ploopd.js';
 import { lacks } from '../helpers/require.js';
 import { scratchPerTest } from '../helpers/scratch-per-test.js';
+import { writeAt } from './device.js';
 
 let dir: string;
 scratchPerTest(async (places) => {
@@ -20,16 +20,6 @@ async function attached(): Promise<{ device: string; keeper: number; worker: num
   return (await ploop('attach', dir, '--json')).json();
 }
 
-async function write(device: string, offset: number, data: Buffer): Promise<void> {
-  const file = await open(device, 'r+');
-  try {
-    await file.write(data, 0, data.length, offset);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
 async function read(offset: number, length: number): Promise<string> {
   await using reader = await native.openReader(dir);
   return (await reader.read(offset, length)).toString();
@@ -38,7 +28,7 @@ async function read(offset: number, length: number): Promise<string> {
 describe.skipIf(lacks('root', 'fuse', 'loop'))('a daemon that was killed', () => {
   it('is shown as dead, explained, and cleaned up by detach', async () => {
     const { device, keeper, worker } = await attached();
-    await write(device, 0, Buffer.alloc(4096, 'z'));
+    await writeAt(device, 0, Buffer.alloc(4096, 'z'));
     await endPloopd(keeper, worker);
     expect(await listAttachments()).toMatchObject([{ state: 'dead' }]);
     expect((await ploop('list')).stdout).toMatch(new RegExp(`${device} +fuse +dead`));
@@ -51,9 +41,9 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('a daemon that was killed', () =>
 
   it('comes back when only the worker died', async () => {
     const { device, worker } = await attached();
-    await write(device, 0, Buffer.alloc(4096, '1'));
+    await writeAt(device, 0, Buffer.alloc(4096, '1'));
     process.kill(worker, 'SIGKILL');
-    await write(device, 4096, Buffer.alloc(4096, '2'));
+    await writeAt(device, 4096, Buffer.alloc(4096, '2'));
     await expect.poll(async () => (await listAttachments())[0]).toMatchObject({ live: true, state: 'running', restarts: 1 });
     expect((await listAttachments())[0]?.worker).not.toBe(worker);
     expect((await ploop('detach', dir)).status).toBe(0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `ploop send | ploop receive` as a user runs them: whole and changes, while the image is written, broken and gone on with.
-import { open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { native } from '../../src/native/index.js';
@@ -9,6 +9,7 @@ import { differences } from '../helpers/json-shape.js';
 import { pipeline } from '../helpers/pipeline.js';
 import { lacks } from '../helpers/require.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { writeAt } from './device.js';
 
 const MIB = 2 ** 20;
 const SIZE = 64 * MIB;
@@ -28,16 +29,6 @@ afterEach(() => scratch.clean());
 async function content(dir: string, snapshot?: string): Promise<Buffer> {
   await using reader = await native.openReader(dir, snapshot === undefined ? {} : { snapshot });
   return reader.read(0, SIZE);
-}
-
-async function write(device: string, offset: number, data: Buffer): Promise<void> {
-  const file = await open(device, 'r+');
-  try {
-    await file.write(data, 0, data.length, offset);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }
 
 /** Bytes that zstd can do nothing about. */
@@ -62,17 +53,17 @@ async function check(dir: string): Promise<void> {
 describe.skipIf(lacks('root', 'fuse', 'loop'))('ploop send and receive', () => {
   it('carry a whole image, then changes, while it is written', async () => {
     const disk = await attached();
-    await write(disk, 0, noise(8 * MIB, 1));
+    await writeAt(disk, 0, noise(8 * MIB, 1));
     await ploop('snapshot', src, '--name', 'one');
     const whole = await pipeline(`ploop send ${src} --json | ploop receive ${dst} --json`);
     expect(whole.statuses).toEqual([0, 0]);
     expect(differences('ploop receive', JSON.parse(whole.stdout))).toEqual([]);
     expect(differences('ploop send', JSON.parse(whole.stderr.replace(/statuses.*\n/, '')))).toEqual([]);
 
-    await write(disk, 5 * MIB, Buffer.alloc(MIB));
-    await write(disk, 40 * MIB, noise(MIB, 2));
+    await writeAt(disk, 5 * MIB, Buffer.alloc(MIB));
+    await writeAt(disk, 40 * MIB, noise(MIB, 2));
     await ploop('snapshot', src, '--name', 'two');
-    await write(disk, 41 * MIB, noise(MIB, 3));
+    await writeAt(disk, 41 * MIB, noise(MIB, 3));
     const changes = await pipeline(`ploop send ${src} --since one | ploop receive ${dst} --json`);
     expect(changes.statuses).toEqual([0, 0]);
     expect(JSON.parse(changes.stdout)).toMatchObject({ dataBytes: MIB, zeroBytes: MIB, snapshots: 1, resumed: false });
@@ -84,11 +75,11 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('ploop send and receive', () => {
 
   it('read and move about as much as has changed', async () => {
     const disk = await attached();
-    await write(disk, 0, noise(48 * MIB, 4));
+    await writeAt(disk, 0, noise(48 * MIB, 4));
     await ploop('snapshot', src, '--name', 'one');
     // 1 % of the blocks that hold data, one here and one there.
     const blocks = Math.floor((48 * MIB) / 4096 / 100);
-    for (let i = 0; i < blocks; i++) await write(disk, i * 100 * 4096, noise(4096, 5 + i));
+    for (let i = 0; i < blocks; i++) await writeAt(disk, i * 100 * 4096, noise(4096, 5 + i));
     await ploop('snapshot', src, '--name', 'two');
     const { statuses, stderr } = await pipeline(`ploop send ${src} --since one --json > ${scratch.path('changes')}`);
     expect(statuses).toEqual([0]);
@@ -102,7 +93,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('ploop send and receive', () => {
 
   it('keep what arrived of a broken transfer, and go on with it', async () => {
     const disk = await attached();
-    await write(disk, 0, noise(20 * MIB, 6));
+    await writeAt(disk, 0, noise(20 * MIB, 6));
     await ploop('snapshot', src, '--name', 'one');
     const broken = await pipeline(`ploop send ${src} | head -c ${9 * MIB} | ploop receive ${dst}`);
     expect(broken.statuses.at(-1)).toBe(30);
@@ -123,7 +114,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('ploop send and receive', () => {
 
   it('refuse damage with its place, and leave nothing under the final name (STR-052)', async () => {
     const disk = await attached();
-    await write(disk, 0, noise(2 * MIB, 7));
+    await writeAt(disk, 0, noise(2 * MIB, 7));
     await ploop('snapshot', src);
     const stream = scratch.path('stream');
     await pipeline(`ploop send ${src} > ${stream}`);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // ploop resize to a smaller size on real images.
-import { mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
@@ -20,6 +20,7 @@ import { listSnapshots } from '../../src/image/snapshots.js';
 import { native } from '../../src/native/index.js';
 import { lacks } from '../helpers/require.js';
 import { scratchPerTest } from '../helpers/scratch-per-test.js';
+import { writeAt } from './device.js';
 
 const MIB = 1024 * 1024;
 const LARGE = 512 * MIB;
@@ -123,10 +124,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4', 'xfs'))('an image gets sma
   it('without a file system only where it holds nothing, unless it is told to cut', async () => {
     await newImage(image, { sizeBytes: LARGE, fs: 'none' });
     await withAttached(image, async ({ device }) => {
-      const disk = await open(device, 'r+');
-      await disk.write(Buffer.alloc(8192, 'x'), 0, 8192, 100 * MIB);
-      await disk.sync();
-      await disk.close();
+      await writeAt(device, 100 * MIB, Buffer.alloc(8192, 'x'));
     });
     await expect(resizeImage(image, { sizeBytes: 64 * MIB })).rejects.toMatchObject({ details: { minSizeBytes: 100 * MIB + 8192 } });
     expect(await resizeImage(image, { sizeBytes: 100 * MIB + 8192 })).toMatchObject({ shrunk: null });
