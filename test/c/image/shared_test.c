@@ -128,6 +128,64 @@ pl_test("a layer that is being read is neither merged nor removed (FMT-086)")
 	finish();
 }
 
+static const struct pl_dir_ops *plain;
+static int deletion = 1; /* not tried yet */
+
+/* The owner of the source deletes the snapshot at just this moment. */
+static int delete_and_link(struct pl_dir *to, struct pl_dir *from,
+			   const char *name)
+{
+	if (deletion > 0)
+		deletion = pl_image_delete(img, ids[1], NULL, NULL, &err);
+	to->ops = plain; /* of the same kind, else nothing is shared */
+	return plain->link(to, from, name);
+}
+
+static bool holds(struct pl_dir *clone, uint64_t off, char value)
+{
+	struct pl_image *image;
+	struct pl_chain *ch;
+	char *buf = aligned_alloc(4096, 4096);
+	bool same =
+		says(pl_image_open(&image, clone, 0, "reader", &err)) &&
+		says(pl_image_open_chain(image, NULL, true, NULL, &ch, &err));
+
+	if (same) {
+		same = says(pl_chain_read(ch, buf, 4096, off)) &&
+		       buf[0] == value && memcmp(buf, buf + 1, 4095) == 0;
+		pl_chain_abandon(ch);
+		pl_image_close(image);
+	}
+	free(buf);
+	return same;
+}
+
+pl_test("a layer is not merged while a clone is about to share it")
+{
+	struct pl_dir_ops ops;
+	struct pl_dir *from, *to;
+
+	require(prepared("cloned"));
+	is_int(pl_dir_open(&from, scratch_file("cloned"), 0, NULL, &err), 0);
+	is_int(pl_dir_open(&to, scratch_file("clone"), PL_OPEN_CREATE, NULL,
+			   &err),
+	       0);
+	plain = to->ops;
+	ops = *plain;
+	ops.link = delete_and_link;
+	to->ops = &ops;
+	require(says(pl_image_clone(from, ids[1], to, NULL, false, &err)));
+	is_int(deletion, -EBUSY);
+	is_int(layers(), 4);
+	ok(holds(to, 0, 'a'));
+	ok(holds(to, MIB, 'b'));
+	ok(holds(to, 2 * MIB, 0));
+	to->ops = plain;
+	pl_dir_close(to);
+	pl_dir_close(from);
+	finish();
+}
+
 int main(void)
 {
 	return pl_tap_main();
