@@ -42,8 +42,8 @@ struct pl_engine {
 	enum pl_on_full on_full;
 	bool probing; /* a request is trying whether there is room again */
 	struct pl_waitq drained, room, timed;
-	void (*damaged)(void *arg); /* NULL = nobody is told */
-	void *damaged_arg;
+	pl_engine_failed_fn *failed; /* NULL = nobody is told */
+	void *failed_arg;
 	struct pl_engine_stats stats;
 };
 
@@ -260,8 +260,8 @@ static void finish(struct pl_engine *eng, struct pl_req *req, int res)
 	set_inflight(eng, eng->inflight - 1);
 	eng->stats.op[req->op].ns += now_ns() - req->start_ns;
 	eng->stats.op[req->op].errors += res < 0;
-	if (res == -EUCLEAN && eng->damaged)
-		eng->damaged(eng->damaged_arg);
+	if (res < 0 && res != -ENOSPC && res != -EDQUOT && eng->failed)
+		eng->failed(eng->failed_arg, req, res);
 	req->done(req, res);
 	if (!eng->inflight)
 		pl_waitq_wake_all(&eng->drained);
@@ -419,11 +419,11 @@ enum pl_on_full pl_engine_on_full(const struct pl_engine *eng)
 	return eng->on_full;
 }
 
-void pl_engine_set_damaged(struct pl_engine *eng, void (*fn)(void *arg),
-			   void *arg)
+void pl_engine_set_failed(struct pl_engine *eng, pl_engine_failed_fn *fn,
+			  void *arg)
 {
-	eng->damaged = fn;
-	eng->damaged_arg = arg;
+	eng->failed = fn;
+	eng->failed_arg = arg;
 }
 
 uint64_t pl_engine_size(const struct pl_engine *eng)

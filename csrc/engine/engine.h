@@ -125,11 +125,13 @@ void pl_engine_set_limits(struct pl_engine *eng, struct pl_limits limits);
 struct pl_limits pl_engine_limits(const struct pl_engine *eng);
 
 /*
- * fn is called whenever a request has met damaged metadata (-EUCLEAN), before
- * its answer. It does not suspend. pl_layer_trouble() says what it is.
+ * fn is called before the answer of each request that has failed, other than
+ * for room on the host, with -errno. It does not suspend. pl_layer_trouble() of
+ * the chain's layers may say more.
  */
-void pl_engine_set_damaged(struct pl_engine *eng, void (*fn)(void *arg),
-			   void *arg);
+typedef void pl_engine_failed_fn(void *arg, const struct pl_req *req, int res);
+void pl_engine_set_failed(struct pl_engine *eng, pl_engine_failed_fn *fn,
+			  void *arg);
 
 /* The chain, for maintenance coroutines while paused. */
 struct pl_chain *pl_engine_chain(struct pl_engine *eng);

@@ -30,6 +30,9 @@ struct images {
 
 static int fail(struct pl_layer *ly, int rc)
 {
+	if (!ly->failed)
+		ly->trouble = (struct pl_layer_trouble){ .error = -rc,
+							 .what = "sync" };
 	ly->failed = true;
 	return rc;
 }

@@ -160,12 +160,14 @@ uint64_t pl_layer_used(const struct pl_layer *ly);
 uint64_t pl_layer_clusters(const struct pl_layer *ly);
 
 /*
- * What of the map was found damaged when it was needed, which gave somebody
- * -EUCLEAN: the latest, or NULL = nothing since the layer was opened.
+ * What gave somebody an error that stays, the latest; NULL = nothing since the
+ * layer was opened: a part of the map that was found damaged when it was needed
+ * (EUCLEAN), or a sync that failed, after which every flush does.
  */
 struct pl_layer_trouble {
-	const char *what; /* "map page", "directory page" */
-	const char *why; /* "checksum mismatch", ... */
+	int error; /* EUCLEAN, else what the sync said */
+	const char *what; /* "map page", "directory page"; "sync" */
+	const char *why; /* "checksum mismatch", ...; the rest is of EUCLEAN */
 	uint64_t number; /* of the page */
 	uint64_t off; /* in the layer's file, bytes */
 	uint64_t first, end; /* what it tells of, bytes of the disk */

@@ -119,6 +119,7 @@ int layer_troubled(struct pl_layer *ly, struct pl_layer_trouble trouble,
 	uint64_t bytes = pl_cluster_size(&ly->hdr) * PL_PAGE_ENTRIES;
 	uint64_t size = ly->hdr.virtual_size;
 
+	trouble.error = EUCLEAN;
 	trouble.first = first * bytes;
 	trouble.end = (first + pages) * bytes;
 	if (trouble.end > size)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Damage that requests meet, told once: see trouble.h. The layers note the
- * latest; who tells it looks at those of the chain when a request has failed.
- * Needs no memory while requests are served.
+ * Why requests fail, told once: see trouble.h. The layers note the latest that
+ * they have met; who tells it looks at those of the chain when a request has
+ * failed. Needs no memory while requests are served.
  */
 #include "ploopd/trouble.h"
 
@@ -16,81 +16,121 @@
 #include "layer/layer.h"
 #include "ploopd/log.h"
 
-#define PLACES 16u /* that are told one by one */
+#define CAUSES 16u /* that are told one by one */
 
 typedef unsigned long long ull;
 
-struct pl_trouble {
-	struct pl_worker *w;
-	struct {
-		char layer[PL_UUID_TEXT];
-		uint64_t off;
-	} told[PLACES];
-	unsigned n;
-	bool more, elsewhere; /* that is told, too */
+/* One that is in the log. */
+struct cause {
+	char layer[PL_UUID_TEXT]; /* "" = the host, at large */
+	int error;
+	uint64_t at; /* offset in the layer's file, or kind of request */
 };
 
-static bool is_told(const struct pl_trouble *t, const char *layer, uint64_t off)
+struct pl_trouble {
+	struct pl_worker *w;
+	struct cause told[CAUSES];
+	unsigned n;
+	bool more; /* than these, which is told, too */
+};
+
+/* Is it to be told? It is noted then. */
+static bool is_new(struct pl_trouble *t, const struct cause *c)
 {
 	for (unsigned i = 0; i < t->n; i++)
-		if (t->told[i].off == off &&
-		    strcmp(t->told[i].layer, layer) == 0)
-			return true;
+		if (t->told[i].at == c->at && t->told[i].error == c->error &&
+		    strcmp(t->told[i].layer, c->layer) == 0)
+			return false;
+	if (t->n < CAUSES) {
+		t->told[t->n++] = *c;
+		return true;
+	}
+	if (!t->more)
+		pl_log("more requests fail, for other causes than those that "
+		       "are told above: see ploop check %s",
+		       t->w->att.directory);
+	t->more = true;
 	return false;
 }
 
-static void tell(struct pl_trouble *t, const char *layer,
-		 const struct pl_layer_trouble *what)
+static void tell_damage(const struct pl_trouble *t, const char *layer,
+			const struct pl_layer_trouble *what)
 {
-	const char *dir = t->w->att.directory;
-
-	if (t->n == PLACES) {
-		if (!t->more)
-			pl_log("layers/%s.plp: more is damaged; ploop check %s "
-			       "names all of it",
-			       layer, dir);
-		t->more = true;
-		return;
-	}
-	memcpy(t->told[t->n].layer, layer, PL_UUID_TEXT);
-	t->told[t->n++].off = what->off;
 	pl_log("layers/%s.plp: %s %llu at byte %llu: %s; requests for bytes "
 	       "%llu to %llu of the disk may fail with I/O errors. Detach the "
 	       "image and run: ploop check %s (then with --repair, or restore "
 	       "that file from a copy)",
 	       layer, what->what, (ull)what->number, (ull)what->off, what->why,
-	       (ull)what->first, (ull)what->end - 1, dir);
+	       (ull)what->first, (ull)what->end - 1, t->w->att.directory);
 }
 
-static void met(void *arg)
+static void tell_sync(const struct pl_trouble *t, const char *layer, int error)
 {
-	struct pl_trouble *t = arg;
+	pl_log("layers/%s.plp: the host could not make it durable (%s): what "
+	       "was written since the last flush is not certain, and every "
+	       "flush fails from now on. See the kernel's log for the host's "
+	       "file system or disk; then detach the image and run: ploop "
+	       "check %s",
+	       layer, strerrorname_np(error), t->w->att.directory);
+}
+
+/* After a failed sync every change and flush fails with EIO. */
+static bool explains(const struct pl_layer_trouble *what, int res)
+{
+	return res == -what->error || (what->error != EUCLEAN && res == -EIO);
+}
+
+/* What layers have met. True: it is why a request ended with res. */
+static bool tell_layers(struct pl_trouble *t, int res)
+{
 	struct pl_chain *ch = pl_engine_chain(t->w->engine);
-	bool any = false;
+	bool why = false;
 
 	for (unsigned i = 0; i < pl_chain_depth(ch); i++) {
 		struct pl_layer *ly = pl_chain_layer(ch, i);
 		const struct pl_layer_trouble *what = pl_layer_trouble(ly);
+		struct cause c = { .layer = "" };
 
-		any = any || what;
-		if (what && !is_told(t, pl_layer_id(ly), what->off))
-			tell(t, pl_layer_id(ly), what);
+		if (!what)
+			continue;
+		why = why || explains(what, res);
+		memcpy(c.layer, pl_layer_id(ly), PL_UUID_TEXT);
+		c.error = what->error;
+		c.at = what->off;
+		if (!is_new(t, &c))
+			continue;
+		if (what->error == EUCLEAN)
+			tell_damage(t, c.layer, what);
+		else
+			tell_sync(t, c.layer, what->error);
 	}
-	if (!any && !t->elsewhere) {
-		t->elsewhere = true;
-		pl_log("a request failed: the host's file system says EUCLEAN "
-		       "(structure needs cleaning) of a file in %s/layers; see "
-		       "the kernel's log and check that file system",
+	return why;
+}
+
+static void failed(void *arg, const struct pl_req *req, int res)
+{
+	static const char *const names[PL_REQ_OPS] = {
+		"read", "write", "flush", "discard", "write-zeroes", "status",
+	};
+	struct pl_trouble *t = arg;
+	struct cause c = { .error = -res, .at = req->op };
+
+	if (!tell_layers(t, res) && is_new(t, &c))
+		pl_log("a %s request (bytes %llu to %llu of the disk) failed: "
+		       "the host says %s of %s%s; see the kernel's log",
+		       names[req->op], (ull)req->off,
+		       (ull)(req->off + req->len - (req->len > 0)),
+		       strerrorname_np(-res),
+		       res == -ENOMEM ? "memory for " : "a file in layers/ of ",
 		       t->w->att.directory);
-	}
 }
 
 int pl_trouble_watch(struct pl_worker *w, struct pl_err *err)
 {
 	w->trouble = calloc(1, sizeof(*w->trouble));
 	if (!w->trouble)
-		return pl_err_sys(err, -ENOMEM, "the log of damage");
+		return pl_err_sys(err, -ENOMEM, "the log of failed requests");
 	w->trouble->w = w;
-	pl_engine_set_damaged(w->engine, met, w->trouble);
+	pl_engine_set_failed(w->engine, failed, w->trouble);
 	return 0;
 }

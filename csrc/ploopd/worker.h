@@ -38,7 +38,7 @@ struct pl_worker {
 	unsigned looking; /* of these, those that may hold on to layers */
 	unsigned summing; /* jobs on layers that were just sealed */
 	struct pl_tidy *tidy; /* merges after deletions */
-	struct pl_trouble *trouble; /* damage that is in the log */
+	struct pl_trouble *trouble; /* failures that are in the log */
 	const char *maintenance; /* the one that excludes others, or NULL */
 	bool closing, closed;
 	bool replaced; /* closing, for the next worker */

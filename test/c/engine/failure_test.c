@@ -36,25 +36,30 @@ pl_test("hands an I/O error on to its request, and to no other")
 	engine_stop();
 }
 
-static unsigned told;
+static int last;
 
-static void count(void *arg)
+static void note_failure(void *arg, const struct pl_req *req, int res)
 {
-	told += arg == &told;
+	last = req->op == PL_REQ_WRITE ? res : 1;
+	*(unsigned *)arg += 1;
 }
 
-pl_test("tells that metadata is damaged, and no other failure")
+pl_test("tells of each request that fails, other than for room on the host")
 {
+	unsigned told = 0;
+
 	require(engine_start(0));
-	pl_engine_set_damaged(eng, count, &told);
-	fails(EIO);
-	is_int(request(PL_REQ_WRITE, 0, 4096, out), -EIO);
+	pl_engine_set_failed(eng, note_failure, &told);
+	pl_engine_set_on_full(eng, PL_ON_FULL_ERROR);
+	fails(ENOSPC);
+	is_int(request(PL_REQ_WRITE, 0, 4096, out), -ENOSPC);
 	is_int(told, 0);
 	works_again();
-	fails(EUCLEAN);
-	is_int(request(PL_REQ_WRITE, 0, 4096, out), -EUCLEAN);
-	is_int(request(PL_REQ_WRITE, 0, 4096, out), -EUCLEAN);
+	fails(EIO);
+	is_int(request(PL_REQ_WRITE, 0, 4096, out), -EIO);
+	is_int(request(PL_REQ_WRITE, 0, 4096, out), -EIO);
 	is_int(told, 2);
+	is_int(last, -EIO);
 	works_again();
 	is_int(request(PL_REQ_WRITE, 0, 4096, out), 0);
 	is_int(told, 2);

@@ -139,7 +139,7 @@ pl_test("where very much is damaged, the last line says that there is more")
 	end_log();
 	is_int(lines_with("\n"), 17);
 	is_int(lines_with(": checksum mismatch; "), 16);
-	is_int(lines_with(": more is damaged; ploop check /vz/web"), 1);
+	is_int(lines_with("more requests fail, for other causes"), 1);
 	finish();
 }
 
@@ -154,8 +154,48 @@ pl_test("where no layer is damaged, it is the host's file system that says so")
 	s.spy[1].failing = false;
 	end_log();
 	is_int(lines_with("\n"), 1);
-	is_int(lines_with("the host's file system says EUCLEAN"), 1);
+	is_int(lines_with("a write request (bytes 0 to 4095 of the disk) "
+			  "failed: the host says EUCLEAN"),
+	       1);
 	finish();
+}
+
+pl_test("an error of the host is one line for each kind of request")
+{
+	require(begin(0));
+	for (unsigned i = 0; i < 5; i++) {
+		s.spy[1].fail_in = 1;
+		is_int(request(PL_REQ_WRITE, 8192, 4096, data), -EIO);
+		is_int(request(PL_REQ_DISCARD, 0, MIB, NULL), -EIO);
+		s.spy[1].failing = false;
+	}
+	end_log();
+	is_int(lines_with("\n"), 2);
+	is_int(lines_with("a write request (bytes 8192 to 12287 of the disk) "
+			  "failed: the host says EIO"),
+	       1);
+	is_int(lines_with("a discard request"), 1);
+	finish();
+}
+
+pl_test("a layer that can't be made durable any more is one line")
+{
+	require(begin(0));
+	is_int(request(PL_REQ_WRITE, 8192, 4096, data), 0);
+	s.spy[1].fail_in = 2; /* the journal's record is written */
+	for (unsigned i = 0; i < 5; i++)
+		is_int(request(PL_REQ_FLUSH, 0, 0, NULL), -EIO);
+	s.spy[1].failing = false;
+	is_int(request(PL_REQ_FLUSH, 0, 0, NULL), -EIO);
+	is_int(request(PL_REQ_WRITE, 2 * MIB, 4096, data), -EIO);
+	end_log();
+	is_int(lines_with("\n"), 1);
+	is_int(lines_with("the host could not make it durable (EIO)"), 1);
+	pl_engine_set_failed(eng, NULL, NULL);
+	ok(pl_engine_close(eng, &s.err) < 0);
+	pl_loop_free(loop);
+	stack_fini(&s);
+	free(w.trouble);
 }
 
 int main(void)
