@@ -296,8 +296,8 @@ static json_t *describe(const struct pl_tidy *t,
 	const char *state = state_of(t, s->id);
 	bool running = !strcmp(state, "running");
 	/* What is kept or was stopped has no part in the run, nor in its error. */
-	bool error = t->err.code && (!strcmp(state, "failed") ||
-				     !strcmp(state, "waiting"));
+	bool error = t->err.code &&
+		     (!strcmp(state, "failed") || !strcmp(state, "waiting"));
 	json_t *j = json_object();
 
 	pl_call_set_text(j, "id", s->id);
