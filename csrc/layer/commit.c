@@ -28,22 +28,17 @@ struct images {
 	char *dir; /* n_dir pages */
 };
 
-static int fail(struct pl_layer *ly, int rc)
-{
-	if (!ly->failed)
-		ly->trouble = (struct pl_layer_trouble){ .error = -rc,
-							 .what = "sync" };
-	ly->failed = true;
-	return rc;
-}
-
 int commit_sync(struct pl_layer *ly)
 {
 	int rc = pl_store_sync(ly->st);
 
 	/* What was lost can't be told: nothing may be called flushed again. */
 	ly->unsynced &= rc < 0;
-	return rc < 0 ? fail(ly, rc) : 0;
+	if (rc < 0 && !ly->failed)
+		ly->trouble = (struct pl_layer_trouble){ .error = -rc,
+							 .what = "sync" };
+	ly->failed |= rc < 0;
+	return rc;
 }
 
 /* ---- the journal ---- */
