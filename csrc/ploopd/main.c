@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ploopd/launch.h"
-#include "ploopd/manage.h"
-#include "ploopd/offer.h"
+#include "ploopd/attach/launch.h"
+#include "ploopd/attach/manage.h"
+#include "ploopd/exports/offer.h"
 #include "ploopd/title.h"
 
 static const char usage[] =

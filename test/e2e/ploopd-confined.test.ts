@@ -13,7 +13,7 @@ import { makeScratch, type Scratch } from '../helpers/scratch.js';
 import { attach, createImage } from './device.js';
 
 const MIB = 2 ** 20;
-/** CAP_DAC_OVERRIDE and CAP_IPC_LOCK: csrc/ploopd/confine.c says what for. */
+/** CAP_DAC_OVERRIDE and CAP_IPC_LOCK: csrc/ploopd/confine/confine.c says what for. */
 const KEPT = (1n << 1n) | (1n << 14n);
 
 let scratch: Scratch;

@@ -12,7 +12,7 @@
 
 #include "base/loop.h"
 #include "fuzz.h"
-#include "ploopd/control.h"
+#include "ploopd/control/control.h"
 
 #define TURNS_MAX 10000
 

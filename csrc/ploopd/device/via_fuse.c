@@ -13,13 +13,13 @@
 #include <unistd.h>
 
 #include "export/fuse/fuse_export.h"
-#include "ploopd/fds.h"
 #include "ploopd/device/fusemount.h"
-#include "ploopd/log.h"
 #include "ploopd/device/loopdev.h"
-#include "ploopd/shared.h"
 #include "ploopd/device/via.h"
-#include "ploopd/worker.h"
+#include "ploopd/keeper/fds.h"
+#include "ploopd/keeper/shared.h"
+#include "ploopd/log.h"
+#include "ploopd/worker/worker.h"
 
 #define FUSE_MEMORY (64u << 20) /* bytes of request buffers at most */
 

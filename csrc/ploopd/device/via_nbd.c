@@ -32,11 +32,11 @@
 
 #include "export/nbd/nbd_wire.h"
 #include "ploopd/clock.h"
-#include "ploopd/log.h"
 #include "ploopd/device/blockdev.h"
 #include "ploopd/device/nbdlink.h"
-#include "ploopd/shared.h"
 #include "ploopd/device/via_nbd.h"
+#include "ploopd/keeper/shared.h"
+#include "ploopd/log.h"
 
 #define REPEAT_MS 2000u
 #define REPEAT_LIMITED_MS 5000u /* also src/attach/nbd-timer.ts */

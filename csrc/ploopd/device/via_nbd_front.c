@@ -21,11 +21,11 @@
 #include "base/loop.h"
 #include "engine/engine.h"
 #include "export/nbd/nbd_server.h"
-#include "ploopd/fds.h"
-#include "ploopd/log.h"
-#include "ploopd/shared.h"
 #include "ploopd/device/via_nbd.h"
-#include "ploopd/worker.h"
+#include "ploopd/keeper/fds.h"
+#include "ploopd/keeper/shared.h"
+#include "ploopd/log.h"
+#include "ploopd/worker/worker.h"
 
 #define DATA_MAX (64u << 20) /* bytes under way */
 

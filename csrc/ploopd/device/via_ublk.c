@@ -22,13 +22,13 @@
 #include "engine/engine.h"
 #include "export/ublk/ublk_export.h"
 #include "ploopd/clock.h"
-#include "ploopd/confine.h"
-#include "ploopd/fds.h"
-#include "ploopd/log.h"
-#include "ploopd/shared.h"
+#include "ploopd/confine/confine.h"
 #include "ploopd/device/ublkdev.h"
 #include "ploopd/device/via.h"
-#include "ploopd/worker.h"
+#include "ploopd/keeper/fds.h"
+#include "ploopd/keeper/shared.h"
+#include "ploopd/log.h"
+#include "ploopd/worker/worker.h"
 
 #define RECOVER_MS 30000u /* for the kernel to let go of the last worker */
 #define REMOVE_MS 5000u

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Request lines of the control socket. */
-#include "ploopd/control.h"
+#include "ploopd/control/control.h"
 #include "tap.h"
 
 static struct pl_err err;

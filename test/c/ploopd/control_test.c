@@ -8,7 +8,7 @@
 
 #include "base/co.h"
 #include "base/loop.h"
-#include "ploopd/control.h"
+#include "ploopd/control/control.h"
 #include "tap.h"
 
 static struct pl_loop *loop;

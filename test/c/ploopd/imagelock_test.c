@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ploopd/attach/imagelock.h"
+#include "ploopd/attach/launch.h"
 #include "ploopd/clock.h"
-#include "ploopd/imagelock.h"
-#include "ploopd/launch.h"
 #include "ploopd/rundir.h"
 #include "ploopd/state.h"
 #include "tap.h"

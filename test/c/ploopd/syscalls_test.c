@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ploopd/syscalls.h"
+#include "ploopd/confine/syscalls.h"
 #include "tap.h"
 
 /* Raw calls throughout: nothing of libc or a sanitizer may come in between. */

@@ -7,8 +7,8 @@
 
 #include <unistd.h>
 
-#include "ploopd/trouble.h"
-#include "ploopd/worker.h"
+#include "ploopd/worker/trouble.h"
+#include "ploopd/worker/worker.h"
 #include "scratch.h"
 
 #define PAGES 24u /* map pages of the base that have something in them */

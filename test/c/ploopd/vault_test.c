@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The vault: what is put in stays, also when a walk was cut short. */
-#include "ploopd/vault.h"
+#include "ploopd/keeper/vault.h"
 
 #include <fcntl.h>
 #include <stdio.h>
