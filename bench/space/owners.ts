@@ -10,6 +10,7 @@ import { freeSpace } from '../../src/filesystem/space/free.js';
 
 const FS_BLOCK = 4096;
 const CLUSTER_BLOCKS = 64;
+const LOOKS = 5;
 
 /** Bytes of the clusters that the image holds, by what they are to ext4. */
 export interface Owners {
@@ -109,7 +110,7 @@ function besideWhat(count: { other: number; journal: number; tables: number; dir
 }
 
 async function blockKinds(device: string, mountPoint: string): Promise<Uint8Array> {
-  const { stdout } = await run('dumpe2fs', [device]);
+  const stdout = await layoutOf(device);
   const blocks = Number(/^Block count:\s+(\d+)/m.exec(stdout)?.[1] ?? 0);
   const kinds = new Uint8Array(blocks);
   const tables = /(?:superblock at|descriptors at|GDT blocks at|bitmap at|Inode table at) (\d+)(?:-(\d+))?/g;
@@ -118,6 +119,17 @@ async function blockKinds(device: string, mountPoint: string): Promise<Uint8Arra
   const folders = (await readdir(mountPoint, { withFileTypes: true })).filter((entry) => entry.isDirectory()).map(({ name }) => name);
   for (const folder of ['', ...folders]) for (const block of await blocksOf(device, join('/', folder))) kinds[block] = DIRECTORY;
   return kinds;
+}
+
+/** The kernel changes a bitmap and its checksum one after the other, and dumpe2fs may look in between: then again. */
+async function layoutOf(device: string): Promise<string> {
+  for (let again = LOOKS - 1; ; again--) {
+    try {
+      return (await run('dumpe2fs', [device])).stdout;
+    } catch (error) {
+      if (again === 0) throw error;
+    }
+  }
 }
 
 async function blocksOf(device: string, file: string): Promise<number[]> {

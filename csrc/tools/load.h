@@ -25,6 +25,7 @@
 #define LOAD_GENTLE 5u
 #define LOAD_PAUSE_MAX_NS 1000000000u
 #define LOAD_WATCH_NS 2000000u
+#define LOAD_PIECE_NS 500000u
 #define LOAD_BREATH_MAX_NS 20000000u
 /* Others who made no request for so long do not use the device. */
 #define LOAD_OTHERS_NS 100000000u
@@ -181,17 +182,20 @@ static inline void load_pause(struct load *l, uint64_t took_ns)
 
 /*
  * After work that reads and writes as well: stands still for a moment to see
- * whether others do something, and goes on at once when not.
+ * whether others do something, and goes on at once when not. Beside others
+ * each piece of work begins between their requests, not only every few ms.
  */
 static inline void load_rest(struct load *l)
 {
 	uint64_t took_ns = load_now_ns() - l->since_ns;
+	bool others = load_others(l);
 	uint64_t requests;
 
-	if (took_ns < LOAD_WATCH_NS)
+	if (took_ns < (others ? LOAD_PIECE_NS : LOAD_WATCH_NS))
 		return;
 	requests = load_demand(l).requests;
-	load_sleep(LOAD_WATCH_NS);
+	if (!others)
+		load_sleep(LOAD_WATCH_NS);
 	if (load_see_others(l, requests))
 		load_rest_gently(l, took_ns);
 	else
