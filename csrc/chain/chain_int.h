@@ -97,6 +97,8 @@ void locks_fini(struct pl_chain *ch);
 int lower_owned(struct pl_chain *ch, uint64_t cno, uint64_t *ret);
 /* Makes sure that lower_get() finds the cluster (suspends). */
 int lower_load(struct pl_chain *ch, uint64_t cno);
+/* Both what lower_get() finds and the top's entry (suspends). */
+int load_cluster(struct pl_chain *ch, uint64_t cno, struct pl_entry *ret);
 const struct rcluster *lower_get(struct pl_chain *ch, uint64_t cno);
 void lower_forget(struct pl_chain *ch);
 void lower_forget_page(struct pl_chain *ch, uint64_t page_no);

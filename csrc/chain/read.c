@@ -78,13 +78,8 @@ static int add_cluster(struct pl_chain *ch, struct batch *batch, uint64_t cno,
 	unsigned last = (unsigned)pl_div_up(end, ch->block_size);
 	struct pl_entry top;
 	struct run run;
-	int rc;
+	int rc = load_cluster(ch, cno, &top);
 
-	do {
-		rc = lower_load(ch, cno);
-		if (rc == 0)
-			rc = pl_layer_entry(pl_chain_top(ch), cno, &top);
-	} while (rc == 0 && !lower_get(ch, cno));
 	while (rc == 0 && pos < end) {
 		unsigned b = (unsigned)(pos / ch->block_size);
 

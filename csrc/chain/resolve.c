@@ -241,6 +241,18 @@ int lower_load(struct pl_chain *ch, uint64_t cno)
 	return rc;
 }
 
+int load_cluster(struct pl_chain *ch, uint64_t cno, struct pl_entry *ret)
+{
+	int rc;
+
+	do {
+		rc = lower_load(ch, cno);
+		if (rc == 0)
+			rc = pl_layer_entry(pl_chain_top(ch), cno, ret);
+	} while (rc == 0 && !lower_get(ch, cno));
+	return rc;
+}
+
 int lower_owned(struct pl_chain *ch, uint64_t cno, uint64_t *ret)
 {
 	const struct rcluster *c;

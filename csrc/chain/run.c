@@ -110,13 +110,8 @@ static int add_cluster(struct pl_chain *ch, struct merge *m, uint64_t off,
 	struct run run;
 	unsigned b = (unsigned)(off % ch->cluster_size / ch->block_size);
 	unsigned stop = b + (unsigned)pl_div_up(end - off, ch->block_size);
-	int rc;
+	int rc = load_cluster(ch, cno, &top);
 
-	do {
-		rc = lower_load(ch, cno);
-		if (rc == 0)
-			rc = pl_layer_entry(pl_chain_top(ch), cno, &top);
-	} while (rc == 0 && !lower_get(ch, cno));
 	for (; rc == 0 && b < stop; b += run.blocks) {
 		run = run_at(ch, cno, &top, b, stop);
 		add(m, &(struct pl_chain_extent){

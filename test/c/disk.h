@@ -57,6 +57,17 @@ static inline struct pl_chain *disk_snapshot(struct stack *s,
 	return stack_chain(s);
 }
 
+/* A base full of 'a' in its first 200 blocks, and an empty top; or NULL. */
+static inline struct pl_chain *disk_over_base(struct stack *s)
+{
+	struct pl_chain *ch = stack_init(s, 4096) && stack_add(s, GIB) ?
+				      stack_chain(s) :
+				      NULL;
+
+	return ch && put(ch, 0, 200, 'a') == 0 ? disk_snapshot(s, ch, GIB) :
+						 NULL;
+}
+
 /* The chain is closed in order (or as by a crash) and opened again. */
 static inline struct pl_chain *disk_reopen(struct stack *s, struct pl_chain *ch,
 					   bool crash)
