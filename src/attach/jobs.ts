@@ -55,6 +55,8 @@ export async function deleteSnapshot(dir: string, key: string, options: DeleteSn
 /** Who deletes snapshots may do it for the room: there is a way that takes none. */
 function withRoomHint(dir: string, error: unknown): unknown {
   if (!(error instanceof PloopError) || error.code !== 'NO_SPACE' || error.hint !== undefined) return error;
+  // While the disk itself waits for room nothing else is done, and the message says what helps.
+  if (error.message.includes('wait for room')) return error;
   const hint = `Nothing is lost. Merging needs a little room: make some, or see what comes back by itself with: ploop compact ${dir}; then run the same command again.`;
   return new PloopError('NO_SPACE', error.message, { hint, details: error.details, cause: error });
 }

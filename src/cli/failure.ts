@@ -3,14 +3,23 @@
 import { CommanderError } from 'commander';
 import { ERROR_EXIT_STATUS, type ErrorCode, PloopError } from '../errors.js';
 
-/** Commander's words: "error: unknown option '--sise'\n(Did you mean --size?)". */
+/** What is missing or too much is seen in the help; a choice that does not exist is named with those that do. */
+const ARGUMENTS_WRONG = new Set([
+  'commander.missingArgument',
+  'commander.excessArguments',
+  'commander.optionMissingArgument',
+  'commander.unknownOption',
+]);
+
+/** `program`: as it was called, with the command. Commander's words: "error: unknown option '--sise'\n(Did you mean --size?)". */
 function fromParser(error: CommanderError, program: string): PloopError {
   if (error.code === 'commander.help') {
     return new PloopError('INVALID_ARGUMENT', 'no command given', { hint: `The commands are listed by: ${program} --help` });
   }
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
   const guess = rest.join(' ').replace(/^\((.*)\)$/, '$1');
-  return new PloopError('INVALID_ARGUMENT', first, { hint: guess === '' ? undefined : guess, cause: error });
+  const hint = guess === '' && ARGUMENTS_WRONG.has(error.code) ? `How it is called: ${program} --help` : guess;
+  return new PloopError('INVALID_ARGUMENT', first, { hint: hint === '' ? undefined : hint, cause: error });
 }
 
 /** What the host answers to any file operation; whatever the operation, it is not our defect. */
@@ -33,7 +42,8 @@ const USUAL_HINTS: Partial<Record<ErrorCode, string>> = {
 
 function withUsualHint(error: PloopError): PloopError {
   const { code, message, details, cause } = error;
-  const hint = error.hint ?? USUAL_HINTS[code];
+  // Some say it themselves.
+  const hint = error.hint ?? (message.includes('make room') ? undefined : USUAL_HINTS[code]);
   return hint === error.hint ? error : new PloopError(code, message, { hint, details, cause });
 }
 

@@ -40,7 +40,7 @@ export async function main(program: Program, argv: readonly string[], given: Con
     else await parser.parseAsync(argv, { from: 'user' });
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    const failure = toPloopError(error, program.name, signal);
+    const failure = toPloopError(error, calledAs(program, argv), signal);
     const debug = env.PLOOP_DEBUG !== undefined && env.PLOOP_DEBUG !== '';
     if (json) documents.write(renderErrorJson(failure));
     else stderr.write(renderErrorText(program.name, failure, debug));
@@ -49,6 +49,12 @@ export async function main(program: Program, argv: readonly string[], given: Con
     interrupts?.stop();
   }
   return status;
+}
+
+/** "ploop", or "ploop clone" where there is such a command. */
+function calledAs(program: Program, [first = '']: readonly string[]): string {
+  const known = program.commands?.some(({ name, aliases }) => name === first || aliases?.includes(first) === true);
+  return known === true ? `${program.name} ${first}` : program.name;
 }
 
 /** The command of that name alone (loading all takes longer than most of them run), or all, when the table has no such name. */

@@ -90,8 +90,8 @@ describe('a wrong call', () => {
   it.each([
     [['make', 'd', '--sise', '1'], "unknown option '--sise'", 'Did you mean --size?'],
     [['mak', 'd'], "unknown command 'mak'", 'Did you mean make?'],
-    [['make'], "missing required argument 'dir'", undefined],
-    [['make', 'd', 'e'], "too many arguments for 'make'. Expected 1 argument but got 2.", undefined],
+    [['make'], "missing required argument 'dir'", 'How it is called: prog make --help'],
+    [['make', 'd', 'e'], "too many arguments for 'make'. Expected 1 argument but got 2.", 'prog make --help'],
     [['make', 'd', '--size', '0'], "--size: '0' is 0; a size is at least 1 byte", 'Write a size as'],
     [['make', 'd', '--fs', 'ntfs'], "option '--fs <type>' argument 'ntfs' is invalid. Allowed choices are ext4, xfs.", undefined],
     [[], 'no command given', 'prog --help'],
