@@ -109,7 +109,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4'))('with the file system fro
     const one = await frozen(holds);
     const { worker, restarts } = await attachment();
     process.kill(worker as number, 'SIGKILL');
-    expect(await one.command.ended).toMatchObject({ stderr: expect.stringContaining('ended the connection') as string });
+    expect(await one.command.ended).toMatchObject({ stderr: expect.stringContaining('ended while it did: snapshot') as string });
     await expect.poll(attachment).toMatchObject({ state: 'running', restarts: restarts + 1 });
     await goesOn([...kept]);
   });
@@ -132,7 +132,7 @@ describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4'))('with the file system fro
       const one = await frozen(holds);
       const { keeper, worker } = await attachment();
       for (const pid of [keeper, worker as number]) process.kill(pid, 'SIGKILL');
-      expect(await one.command.ended).toMatchObject({ stderr: expect.stringContaining('ended the connection') as string });
+      expect(await one.command.ended).toMatchObject({ stderr: expect.stringContaining('ended while it did: snapshot') as string });
       await one.gate.close();
       expect(await ploop('umount', mountPoint)).toMatchObject({ status: 0 });
       expect(await ploop('mount', image, mountPoint)).toMatchObject({ status: 0 });
