@@ -2,11 +2,13 @@
 // A write of a killed worker that the storage holds back stays in the kernel. Nobody writes to the image before it has ended, also not
 // while an attached snapshot keeps the image's lock.
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { findAttachment } from '../../src/attach/attachments.js';
 import { control } from '../../src/attach/control.js';
 import { takeSnapshot } from '../../src/attach/operations.js';
+import { recoverAttachment } from '../../src/attach/ploopd.js';
 import { run } from '../../src/exec/run.js';
 import { native } from '../../src/native/index.js';
 import { endPloopd } from '../helpers/end-ploopd.js';
@@ -30,7 +32,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'blkio'))('a write that outlives i
 
   const write = async (letter: string): Promise<void> => {
     const input = letter.repeat(BLOCK);
-    await run('dd', [`of=${top.device}`, 'bs=4k', 'iflag=fullblock', 'oflag=direct', 'conv=fdatasync', 'status=none'], { input });
+    await run('dd', [`of=${top.device}`, 'bs=4k', 'iflag=fullblock', 'oflag=direct', 'conv=fdatasync,notrunc', 'status=none'], { input });
   };
   const sum = (text: string): string => createHash('sha256').update(text).digest('hex');
   const readBack = async (): Promise<string> => {
@@ -87,6 +89,27 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'blkio'))('a write that outlives i
     top = await patient;
     await write('c');
     expect(await readBack()).toBe(sum('c'.repeat(BLOCK)));
+    await top.detach();
+    expect((await native.check(top.dir)).findings).toEqual([]);
+  });
+
+  // A file, not a device: while no worker serves, the host's losetup would wait as well.
+  it('is waited for by the worker of a keeper that took over, which says so and goes on', async () => {
+    await top.detach();
+    top = await attach(scratch, top.dir, { loop: false });
+    top.device = join(top.folder, 'mnt', 'disk');
+    await write('a');
+    await endPloopd(top.keeper);
+    await recoverAttachment(top, { runDir: scratch.runDir });
+    await stall.hold(top.worker);
+    const writing = write('b');
+    await expect.poll(inFlight, { timeout: 20_000 }).toBe(1);
+    await endPloopd(top.worker);
+    const said = async (): Promise<string | null> => (await top.state()).lastError;
+    await expect.poll(said, { timeout: 30_000 }).toMatch(/cannot open the image: .*a write of a process that was killed has not ended/);
+    await stall.release();
+    await writing;
+    expect(await readBack()).toBe(sum('b'.repeat(BLOCK)));
     await top.detach();
     expect((await native.check(top.dir)).findings).toEqual([]);
   });
