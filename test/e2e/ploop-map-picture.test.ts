@@ -114,5 +114,8 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4', 'python3'))('ploop map', (
     expect(Math.abs(mib(LETTERS.used) - 11)).toBeLessThan(3);
     expect(Math.abs(mib(LETTERS.reclaimable) - 5)).toBeLessThan(2);
     expect(await ploop('map', dir, '--picture', 'map.gif')).toMatchObject({ status: 2 });
+    const nowhere = await ploop('map', dir, '--picture', `${dir}/no/map.png`);
+    expect(nowhere).toMatchObject({ status: 2 });
+    expect(nowhere.stderr).toContain('map.png: its directory does not exist');
   });
 });

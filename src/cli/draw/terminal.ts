@@ -11,11 +11,11 @@ export function terminalPicture(
   const paint = (text: string, ansi: number): string => (colour ? `\u001B[${ansi}m${text}\u001B[0m` : text);
   const lines: string[] = [];
   for (let at = 0; at < cells.length; at += columns) {
-    const letters = cells.slice(at, at + columns).map((cell) => {
-      const kind = kindOf(cell);
-      return kind === undefined ? '.' : paint(kind.letter, kind.ansi);
-    });
-    lines.push(letters.join(''));
+    const letters = cells.slice(at, at + columns).map((cell) => kindOf(cell)?.letter ?? '.');
+    // A run of letters at a time: a colour for each would be nine times as much to send.
+    lines.push(
+      letters.join('').replaceAll(/([^.])\1*/g, (run, letter) => paint(run, KINDS.find((kind) => kind.letter === letter)?.ansi ?? 0)),
+    );
   }
   const legend = [
     ...KINDS.map(({ name, letter, ansi }) => `${paint(letter, ansi)} ${name}`),

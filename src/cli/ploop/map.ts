@@ -8,6 +8,7 @@ import { PloopError } from '../../errors.js';
 import { imageCells } from '../../filesystem/space/cells.js';
 import type { NativeExtent } from '../../native/index.js';
 import { formatSize, parseSize } from '../../units.js';
+import { legendText } from '../draw/colours.js';
 import { COLUMNS, pngPicture, ROWS, svgPicture } from '../draw/picture.js';
 import { terminalPicture } from '../draw/terminal.js';
 import type { Command, Context, ParsedArguments, ParsedOptions } from '../command.js';
@@ -76,9 +77,18 @@ async function draw(ctx: Context, dir: string, file: string | undefined): Promis
   const columns = terminal.columns ?? 80;
   const count = file === undefined ? columns * DRAWN_LINES : COLUMNS * ROWS;
   const cells = await imageCells(dir, count, { ...runDirOption(ctx), signal: ctx.signal });
-  if (file !== undefined) await writeFile(file, kind === 'png' ? pngPicture(cells) : svgPicture(cells));
-  const drawn = file === undefined ? terminalPicture(cells, { columns, colour: terminal.isTTY === true }) : file;
+  const colour = terminal.isTTY === true && (ctx.env['NO_COLOR'] ?? '') === '';
+  if (file !== undefined) await writePicture(file, kind === 'png' ? pngPicture(cells) : svgPicture(cells));
+  const drawn = file === undefined ? terminalPicture(cells, { columns, colour }) : `${file}: ${legendText(cells)}`;
   ctx.result({ directory: resolve(dir), picture: file === undefined ? null : resolve(file), ...cells }, drawn);
+}
+
+async function writePicture(file: string, picture: string | Buffer): Promise<void> {
+  await writeFile(file, picture).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR' && error.code !== 'EISDIR') throw error;
+    const why = error.code === 'EISDIR' ? 'is a directory' : 'its directory does not exist';
+    throw new PloopError('INVALID_ARGUMENT', `--picture: ${file}: ${why}`, { cause: error });
+  });
 }
 
 function line(extent: NativeExtent): string {
