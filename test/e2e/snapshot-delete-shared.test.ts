@@ -48,27 +48,33 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('deleting a snapshot on a host wi
 
   const sumOfDevice = async (device: string): Promise<string> => (await run('sha256sum', [device])).stdout.split(' ')[0] ?? '';
 
-  const fill = (device: string, seekMib: number): Promise<unknown> =>
-    run('dd', [
-      'if=/dev/urandom',
-      `of=${device}`,
-      'bs=1M',
-      `count=${MOVED_MIB}`,
-      `seek=${seekMib}`,
-      'oflag=direct',
-      'conv=fsync',
-      'status=none',
-    ]);
+  /** MiB of the disk: [first, how many]. */
+  const fill = (device: string, [seek, count]: readonly [number, number]): Promise<unknown> =>
+    run('dd', ['if=/dev/urandom', `of=${device}`, 'bs=1M', `count=${count}`, `seek=${seek}`, 'oflag=direct', 'conv=fsync', 'status=none']);
 
-  /** Layers with as much in the upper as in the lower one, half of it in the same places. */
-  async function twoLayers(dir: string): Promise<Attached> {
+  async function twoLayers(dir: string, lower: readonly [number, number], upper: readonly [number, number]): Promise<Attached> {
     await native.create(dir, { size: SIZE });
     const image = await attach(scratch, dir);
-    await fill(image.device, 16);
+    await fill(image.device, lower);
     await ploopOk('snapshot', dir, '--name', 'one');
-    await fill(image.device, 32);
+    await fill(image.device, upper);
     return image;
   }
+
+  it.skipIf(lacks('ext4')).each([
+    { way: 'up, when the snapshot holds little', lower: 2, upper: 32 },
+    { way: 'down, when little was written since', lower: 32, upper: 2 },
+  ])('no extents to share moves what there is $way', async ({ lower, upper }) => {
+    const disk = await mountHost('ext4');
+    const dir = join(scratch.mountPoint, 'image');
+    const image = await twoLayers(dir, [0, lower], [64, upper]);
+    const [content, before] = [await sumOfDevice(image.device), await writtenMib(disk)];
+    expect(await deleteSnapshot(dir, 'one', { runDir: scratch.runDir })).toMatchObject({ done: true, kept: false });
+    expect((await writtenMib(disk)) - before).toBeLessThan(8);
+    await image.detach();
+    expect((await native.info(dir)).layers).toHaveLength(1);
+    expect(await sum(dir)).toBe(content);
+  });
 
   describe.each([
     { type: 'xfs', shares: true },
@@ -80,7 +86,8 @@ describe.skipIf(lacks('root', 'fuse', 'loop'))('deleting a snapshot on a host wi
       async (how) => {
         const disk = await mountHost(type);
         const dir = join(scratch.mountPoint, 'image');
-        const image = await twoLayers(dir);
+        // As much in the upper as in the lower one, half of it in the same places.
+        const image = await twoLayers(dir, [16, MOVED_MIB], [32, MOVED_MIB]);
         if (how === 'detached') await image.detach();
         const content = how === 'attached' ? await sumOfDevice(image.device) : await sum(dir);
         const before = await writtenMib(disk);
