@@ -98,6 +98,14 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'fio'))('limits on a device', () =
     expect(await stats()).toMatchObject({ iops: null, waiting: 0 });
   });
 
+  it('let no more bytes through than they say', async () => {
+    const device = await attached('--bps', '256K');
+    const begun = performance.now();
+    await run('dd', ['if=/dev/zero', `of=${device}`, 'bs=64k', 'count=20', 'oflag=direct', 'status=none'], { timeoutMs: 120_000 });
+    // 20 x 64 KiB, the last of which is paid for afterwards, and a tenth of a second's free: no machine is too slow for that.
+    expect(performance.now() - begun).toBeGreaterThan(4000);
+  });
+
   it('come along when another program takes the device over', async () => {
     const { exitCode } = await writing(await attached(...SLOWEST));
     const { worker } = await attachment();

@@ -128,6 +128,31 @@ pl_test("a layer that is being read is neither merged nor removed (FMT-086)")
 	finish();
 }
 
+pl_test("a branch that is being read is not dropped either")
+{
+	struct pl_chain *seen;
+	struct pl_image *reader;
+	struct pl_dir *again;
+	char branch[400];
+
+	require(prepared("leaf"));
+	require(says(pl_image_switch(img, ids[1], &err)));
+	strcpy(branch, file_of(2));
+	is_int(pl_dir_open(&again, scratch_file("leaf"), 0, NULL, &err), 0);
+	require(says(pl_image_open(&reader, again, PL_IMAGE_NO_LOCK, "reader",
+				   &err)));
+	require(says(
+		pl_image_open_chain(reader, ids[2], true, NULL, &seen, &err)));
+	is_int(pl_image_delete(img, ids[2], NULL, NULL, &err), -EBUSY);
+	is_int(access(branch, F_OK), 0);
+	pl_chain_abandon(seen);
+	is_int(pl_image_tidy(img, NULL, NULL, &err), 0);
+	is_int(access(branch, F_OK), -1);
+	pl_image_close(reader);
+	pl_dir_close(again);
+	finish();
+}
+
 static const struct pl_dir_ops *plain;
 static int deletion = 1; /* not tried yet */
 
