@@ -21,7 +21,7 @@
  */
 #define GENTLE 20u
 #define PAUSE_US 2000u
-#define PAUSE_MAX_US 200000u
+#define PAUSE_MAX_US 100000u
 /* Who made no request for so long does not use the disk. */
 #define OTHERS_US 100000u
 /* For a flush of those who use the disk it waits AWAIT_TURNS times so long. */
