@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 
 import { PloopError } from '../errors.js';
 import { readDescriptor, type ImageDescriptor } from '../image/descriptor.js';
+import { lookAtLayers } from '../image/layers.js';
 import { snapshotsOf, type Snapshot } from '../image/snapshots.js';
 import { native, type DiscardPolicy, type NativeLayer, type NativeLayerUsage } from '../native/index.js';
 import { attachmentsOf, type Attachment } from './attachments.js';
@@ -124,17 +125,11 @@ async function layerUsage(dir: string, descriptor: ImageDescriptor, attachments:
 
 /** Under the lock when it can be had; a busy image is looked at as it is. */
 async function usageFromFiles(dir: string, locked: boolean): Promise<NativeLayer[]> {
+  if (locked) return (await lookAtLayers(dir)).layers;
   try {
-    return (await native.info(dir, { usage: true, lock: !locked })).layers;
+    return (await native.info(dir, { usage: true })).layers;
   } catch (error) {
-    if (locked && (await wasMerging(dir, error))) return usageFromFiles(dir, locked);
-    if (locked || !(error instanceof PloopError) || error.code !== 'BUSY') throw error;
-    return usageFromFiles(dir, true);
+    if (!(error instanceof PloopError) || error.code !== 'BUSY') throw error;
+    return (await lookAtLayers(dir)).layers;
   }
-}
-
-/** A layer that is missing may have been merged since the descriptor was read: then there is another descriptor by now. */
-async function wasMerging(dir: string, error: unknown): Promise<boolean> {
-  const missing = error instanceof PloopError && error.code === 'CORRUPT' ? / layer ([0-9a-f-]{36}) is missing$/.exec(error.message) : null;
-  return missing !== null && (await readDescriptor(dir)).layers.every(({ id }) => id !== missing[1]);
 }

@@ -47,9 +47,29 @@ export async function deleteSnapshot(dir: string, key: string, options: DeleteSn
     return { id, name: name || null, done: answer?.done ?? true, kept: answer?.kept ?? false };
   }
   const work = { ...rate, ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
-  await whileDetached(dir, () => native.deleteSnapshot(dir, id, work), { ...options, doing: 'deleting a snapshot' });
+  await pastGlances(
+    () => whileDetached(dir, () => native.deleteSnapshot(dir, id, work), { ...options, doing: 'deleting a snapshot' }),
+    signal,
+  );
   const kept = findHalfDeleted(await readDescriptor(dir), id) !== undefined;
   return { id, name: name || null, done: true, kept };
+}
+
+const GLANCE_MS = 5000;
+const LOOK_MS = 50;
+
+/** `ploop info`, say, reads a layer for a moment, and no deletion of a detached image is to fail for that; the job of an attached one waits. */
+async function pastGlances(work: () => Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  const endMs = performance.now() + GLANCE_MS;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      const glance = error instanceof PloopError && error.code === 'BUSY' && error.message.includes('is being read by somebody else');
+      if (!glance || performance.now() > endMs || signal?.aborted === true) throw error;
+      await sleep(LOOK_MS);
+    }
+  }
 }
 
 /** Who deletes snapshots may do it for the room: there is a way that takes none. */

@@ -11,6 +11,7 @@ import { refuseWhileFull } from '../../attach/room.js';
 import type { RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
 import { readDescriptor, type ImageDescriptor } from '../../image/descriptor.js';
+import { lookAtLayers } from '../../image/layers.js';
 import { native } from '../../native/index.js';
 import { syncFileSystem } from '../sync.js';
 import { isFileSystemType, type FileSystemType } from '../type.js';
@@ -117,7 +118,7 @@ function checkAttachment(attachment: Attachment): void {
 }
 
 async function hostUsage(dir: string): Promise<{ hostBytes: number; topLengthBytes: number }> {
-  const { layers, top } = await native.info(dir, { usage: true, lock: false });
+  const { layers, top } = await lookAtLayers(dir);
   const hostBytes = layers.reduce((sum, layer) => sum + (layer.usage?.hostBytes ?? 0), 0);
   return { hostBytes, topLengthBytes: layers.find((layer) => layer.id === top)?.usage?.length ?? 0 };
 }
