@@ -25,15 +25,15 @@ describe('looking at layers', () => {
   it('does not miss those that are merged meanwhile, and holds no deletion up', async () => {
     const ids: string[] = [];
     for (let i = 0; i < SNAPSHOTS; i++) ids.push(await native.snapshot(dir, {}));
-    let deleting = true;
+    const deleted = new AbortController();
     const look = async (): Promise<number> => {
       let looks = 0;
-      for (; deleting; looks++) expect((await lookAtLayers(dir)).layers.length).toBeGreaterThan(0);
+      for (; !deleted.signal.aborted; looks++) expect((await lookAtLayers(dir)).layers.length).toBeGreaterThan(0);
       return looks;
     };
     const looking = Promise.all([look(), look()]);
     for (const id of ids) await deleteSnapshot(dir, id, { runDir: scratch.runDir });
-    deleting = false;
+    deleted.abort();
     for (const looks of await looking) expect(looks).toBeGreaterThan(0);
     expect((await lookAtLayers(dir)).layers).toHaveLength(1);
   });

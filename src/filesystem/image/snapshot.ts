@@ -45,9 +45,14 @@ async function inTurn<T>(work: () => Promise<T>, signal: AbortSignal | undefined
     try {
       return await work();
     } catch (error) {
-      const passes = error instanceof PloopError && error.code === 'BUSY' && SHORT.has(error.details?.['underWay']);
-      if (!passes || performance.now() > endMs || signal?.aborted === true) throw error;
+      if (!passes(error) || performance.now() > endMs || signal?.aborted === true) throw error;
       await sleep(LOOK_MS);
     }
   }
+}
+
+function passes(error: unknown): boolean {
+  if (!(error instanceof PloopError) || error.code !== 'BUSY') return false;
+  // Somebody looks at the layer that is to be sealed.
+  return SHORT.has(error.details?.['underWay']) || error.message.includes('is being read by somebody else');
 }
