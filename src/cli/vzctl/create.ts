@@ -76,10 +76,10 @@ export const setCommand: Command = {
   name: 'set',
   summary: 'change a container: disk size and speed, host name, start at boot, description',
   description:
-    'The disk grows at once, running or not, and limits count at once. The host name counts from the next start on. Settings are always saved.',
+    'The disk changes at once, running or not, and limits count at once. The host name counts from the next start on. Settings are always saved.',
   arguments: [CTID],
   options: [
-    { ...DISKSPACE, summary: 'grow the disk to this size' },
+    { ...DISKSPACE, summary: 'size of the disk; a smaller one limits a running container (ext4), and shrinks the disk of a stopped one' },
     HOSTNAME,
     {
       flags: '--iolimit <size>',
