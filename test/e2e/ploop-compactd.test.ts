@@ -55,6 +55,26 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop compactd', () => {
     expect(by(again, smeared)).toMatchObject({ outcome: 'left-alone' });
   });
 
+  it('leaves alone what only deleting a snapshot gives back, and what discards nothing', async () => {
+    const held = await image('held', 0);
+    const off = await image('off', 0);
+    for (const name of ['held', 'off']) {
+      await writeFile(scratch.path(`${name}.mnt/big`), Buffer.alloc(40 * MIB, 1));
+      await run('sync', ['-f', scratch.path(`${name}.mnt`)]);
+    }
+    await ploop('snapshot', held, '--name', 'kept');
+    await ploop('set', off, '--discard', 'off');
+    for (const name of ['held', 'off']) {
+      await rm(scratch.path(`${name}.mnt/big`));
+      await run('sync', ['-f', scratch.path(`${name}.mnt`)]);
+    }
+    const round = (await ploop('compactd', '--config', await config({}), '--json')).json<Round & Record<string, unknown>>();
+    for (const dir of [held, off]) {
+      expect(by(round, dir)).toMatchObject({ outcome: 'left-alone' });
+      expect(by(round, dir)?.smearBytesBefore).toBeGreaterThan(39 * MIB);
+    }
+  });
+
   it('goes on with the next image where the last round stopped, and keeps to its window', async () => {
     await image('a', 0, '64M');
     await image('b', 0, '64M');

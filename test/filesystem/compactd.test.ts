@@ -26,6 +26,7 @@ describe('the configuration of automatic compaction', () => {
 
   it.each([
     [{ window: '1-5' }, "f: window: '1-5' is not of the form 01:00-05:00"],
+    [{ window: '01:00-01:00' }, "f: window: '01:00-01:00' never opens"],
     [{ busyPercent: 0 }, 'f: busyPercent: must be from 1 to 100'],
     [{ smearBytes: -1 }, 'f: smearBytes: must be a number from 0'],
     [{ smearPercents: 1 }, 'smearPercents'],

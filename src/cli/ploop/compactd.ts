@@ -13,7 +13,7 @@ export const compactdCommand: Command = {
   summary: 'compact attached images that have become smeared, by itself',
   description:
     'One round over all attached images, from where the last one stopped; with --daemon again and again. An image is compacted when ' +
-    'its smear is beyond the thresholds of the configuration (/etc/ploop/compactd.json), within its window, time and rate. A command ' +
+    'its smear, as far as it can be freed, is beyond the thresholds of the configuration (/etc/ploop/compactd.json), within its window, time and rate. A command ' +
     'that wants an image meanwhile gets it at once. Writes a line for each image; with --json, or as a daemon, in JSON.',
   options: [
     { flags: '--config <file>', summary: 'read this instead of /etc/ploop/compactd.json' },

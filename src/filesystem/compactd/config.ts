@@ -11,7 +11,7 @@ export interface CompactdConfig {
   /** For one round over all images, and for one image. */
   roundSeconds: number;
   imageSeconds: number;
-  /** An image is left alone unless its smear is more than both. */
+  /** An image is left alone unless the smear that compaction can free (trimBytes and packBytes) is more than both. */
   smearPercent: number;
   smearBytes: number;
   /** Of the time that trimming may take. */
@@ -74,7 +74,10 @@ function parseWindow(text: string, where: string): Window {
   const match = /^([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)$/.exec(text);
   if (match === null) throw new PloopError('INVALID_ARGUMENT', `${where}: window: '${text}' is not of the form 01:00-05:00`);
   const [, a, b, c, d] = match.map(Number);
-  return { startMinute: (a ?? 0) * 60 + (b ?? 0), endMinute: (c ?? 0) * 60 + (d ?? 0) };
+  const window = { startMinute: (a ?? 0) * 60 + (b ?? 0), endMinute: (c ?? 0) * 60 + (d ?? 0) };
+  if (window.startMinute === window.endMinute)
+    throw new PloopError('INVALID_ARGUMENT', `${where}: window: '${text}' never opens`, { hint: 'Leave it out (null) for any time.' });
+  return window;
 }
 
 /** How long the window is still open, in ms; 0 outside of it, Infinity without one. */

@@ -6,10 +6,12 @@ import { join } from 'node:path';
 
 import { listAttachments, type Attachment } from '../../attach/attachments.js';
 import { whileNoted } from '../../attach/compacting.js';
+import { refuseWhileFull } from '../../attach/room.js';
 import { runDirectory, type RunDirectoryOption } from '../../attach/run-directory.js';
 import { PloopError } from '../../errors.js';
 import { compactImage, type CompactedImage } from '../image/compact.js';
-import { measureSpace } from '../space/measure.js';
+import { measureSpace, type SpaceEstimate } from '../space/measure.js';
+import { syncFileSystem } from '../sync.js';
 import { windowLeftMs, type CompactdConfig } from './config.js';
 
 export interface RoundOptions extends RunDirectoryOption {
@@ -88,11 +90,12 @@ async function remember(image: string, options: RoundOptions): Promise<void> {
 }
 
 async function compactOne(
-  { directory, image }: Attachment,
+  attachment: Attachment,
   budgetMs: number,
   options: RoundOptions & { config: CompactdConfig },
 ): Promise<RoundEntry> {
   const { config, runDir } = options;
+  const { directory, image } = attachment;
   const startedMs = performance.now();
   const entry: RoundEntry = {
     at: new Date().toISOString(),
@@ -112,7 +115,7 @@ async function compactOne(
       { directory, image, kind: 'automatic' },
       (giveWay) => {
         const signal = options.signal === undefined ? giveWay : AbortSignal.any([options.signal, giveWay]);
-        return compactWorthwhile(entry, { directory, budgetMs, config, runDir, signal });
+        return compactWorthwhile(entry, { attachment, budgetMs, config, runDir, signal });
       },
       options,
     );
@@ -127,18 +130,26 @@ async function compactOne(
 }
 
 interface Job extends RunDirectoryOption {
-  directory: string;
+  attachment: Attachment;
   budgetMs: number;
   config: CompactdConfig;
   signal: AbortSignal;
 }
 
-async function compactWorthwhile(entry: RoundEntry, { directory, budgetMs, config, runDir, signal }: Job): Promise<void> {
-  const { space } = await measureSpace(directory, { runDir, signal });
-  const { smearBytes, usedBytes, hostBytes } = space;
+async function compactWorthwhile(entry: RoundEntry, { attachment, budgetMs, config, runDir, signal }: Job): Promise<void> {
+  const { directory } = attachment;
+  const found = await measureSpace(directory, { runDir, signal });
+  const { smearBytes, usedBytes, hostBytes } = found.space;
   Object.assign(entry, { smearBytesBefore: smearBytes, usedBytes, hostBytesBefore: hostBytes, hostBytesAfter: hostBytes });
   if (smearBytes === null || usedBytes === null) return;
-  if (smearBytes <= config.smearBytes || smearBytes <= (usedBytes * config.smearPercent) / 100) return;
+  const beyond = (bytes: number): boolean => bytes > config.smearBytes && bytes > (usedBytes * config.smearPercent) / 100;
+  if (!beyond(freeable(found.space))) {
+    if (!beyond(smearBytes)) return;
+    await refuseWhileFull(attachment, 'compacting');
+    // What was deleted a moment ago counts as free only once that is committed.
+    for (const mountPoint of found.image.attachments.flatMap((one) => one.mountPoints).slice(0, 1)) await syncFileSystem(mountPoint);
+    if (!beyond(freeable((await measureSpace(directory, { runDir, signal })).space))) return;
+  }
   const done = await compactImage(directory, {
     runDir,
     signal,
@@ -148,4 +159,9 @@ async function compactWorthwhile(entry: RoundEntry, { directory, budgetMs, confi
     ...(config.rateBytesPerSecond === null ? {} : { rateBytesPerSecond: config.rateBytesPerSecond }),
   });
   Object.assign(entry, { outcome: 'compacted', hostBytesAfter: done.hostBytesAfter, steps: done.steps });
+}
+
+/** Of the smear, what compaction can free: the rest goes with snapshots, or is metadata. Where that is not known, all of it. */
+function freeable({ smearBytes, trimBytes, packBytes }: SpaceEstimate): number {
+  return trimBytes === null ? (smearBytes ?? 0) : trimBytes + (packBytes ?? 0);
 }
