@@ -44,8 +44,8 @@
 #define RANGE_MIN (MIB / 2)
 #define RANGE_START (2 * MIB)
 #define RANGE_MAX (64 * MIB)
-#define LONG_CALL_NS 1000000u /* then the next range is half */
-#define SHORT_CALL_NS 250000u /* then it is twice as much */
+#define LONG_CALL_NS 2000000u /* then the next range is half */
+#define SHORT_CALL_NS 500000u /* then it is twice as much */
 #define PROGRESS_NS 500000000u
 
 #define XFS_MAGIC 0x58465342
@@ -79,6 +79,9 @@ static void adapt(struct trim *t, uint64_t took_ns)
 		return;
 	bool slow = t->load.slow.more > 0;
 
+	/* Between the requests of others there is less time. */
+	if (load_others(&t->load))
+		took_ns *= 2;
 	if ((took_ns > LONG_CALL_NS || slow) && t->range > RANGE_MIN)
 		t->range /= 2;
 	else if (took_ns < SHORT_CALL_NS && !slow && t->range < RANGE_MAX)
