@@ -116,11 +116,16 @@ Progress::~Progress()
 		fn_.Release();
 }
 
+bool Progress::stopped() const
+{
+	return stop_->load(std::memory_order_relaxed);
+}
+
 bool Progress::step(void *arg, uint64_t done, uint64_t total)
 {
 	auto *self = static_cast<Progress *>(arg);
 
-	if (self->stop_->load(std::memory_order_relaxed))
+	if (self->stopped())
 		return false;
 	if (!self->reports_)
 		return true;

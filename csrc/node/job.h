@@ -50,6 +50,7 @@ class Progress
 	Progress(const Progress &) = delete;
 	Progress &operator=(const Progress &) = delete;
 
+	bool stopped() const;
 	/* A pl_progress_fn; arg is the Progress. */
 	static bool step(void *arg, uint64_t done, uint64_t total);
 

@@ -5,6 +5,7 @@
  */
 #include "node/operations.h"
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -185,6 +186,8 @@ struct Deletion {
 	uint64_t rate; /* bytes a second, 0 = no limit */
 	std::chrono::steady_clock::time_point next;
 
+	static constexpr auto LOOK = std::chrono::milliseconds(50);
+
 	static bool step(void *arg, uint64_t done, uint64_t total)
 	{
 		return Progress::step(static_cast<Deletion *>(arg)->progress,
@@ -201,7 +204,11 @@ struct Deletion {
 		d->next += std::chrono::nanoseconds(
 			static_cast<int64_t>(static_cast<double>(bytes) * 1e9 /
 					     static_cast<double>(d->rate)));
-		std::this_thread::sleep_until(d->next);
+		/* At a low rate that is long: who stops it need not wait. */
+		while ((now = std::chrono::steady_clock::now()) < d->next &&
+		       !d->progress->stopped())
+			std::this_thread::sleep_until(
+				std::min(d->next, now + LOOK));
 	}
 };
 
