@@ -69,6 +69,7 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('what was freed since a t
       },
     });
     expect(wasted).toBe(1);
+    await syncFileSystem(mountPoint);
     expect((await freed('block')).bytes).toBe(0);
   });
 
