@@ -76,12 +76,16 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop compactd', () => {
     for (const name of ['a', 'b']) await mounted(name);
     const config = scratch.path('compactd.json');
     await writeFile(config, JSON.stringify({ intervalSeconds: 0 }));
-    const { child, ended } = startCommand('ploop', ['compactd', '--daemon', '--config', config]);
+    const { child, ended, signalGroup } = startCommand('ploop', ['compactd', '--daemon', '--config', config]);
     let text = '';
     child.stdout?.on('data', (part: string) => (text += part));
-    await expect.poll(() => text.split('\n').length, { timeout: 60_000 }).toBeGreaterThan(4);
-    child.kill('SIGTERM');
-    expect(await ended).toMatchObject({ signal: null, stderr: expect.not.stringContaining('defect') as string });
+    try {
+      await expect.poll(() => text.split('\n').length, { timeout: 60_000 }).toBeGreaterThan(4);
+      child.kill('SIGTERM');
+      expect(await ended).toMatchObject({ signal: null, stderr: expect.not.stringContaining('defect') as string });
+    } finally {
+      signalGroup('SIGKILL');
+    }
     const entries = text
       .trim()
       .split('\n')
