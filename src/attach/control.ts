@@ -180,6 +180,13 @@ function inContext(error: unknown, attachment: Attachment, op: string): unknown 
       cause: error,
     });
   }
+  if (code === 'READ_ONLY' && error.message.endsWith(': the image is attached read-only')) {
+    return new PloopError(code, `${directory} is attached read-only: no ${op.replace('-prepare', '')} now`, {
+      hint: 'Detach it, or mount it writable, then run the same command again.',
+      details,
+      cause: error,
+    });
+  }
   const other = /: an? (\S+) of this image is under way$/.exec(error.message)?.[1];
   if (code !== 'BUSY' || other === undefined) return error;
   const [mine, theirs] = [op, other].map((one) => one.replace('-prepare', ''));

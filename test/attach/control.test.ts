@@ -3,7 +3,8 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { ControlClient } from '../../src/attach/control.js';
+import type { Attachment } from '../../src/attach/attachments.js';
+import { control, ControlClient } from '../../src/attach/control.js';
 import { makeScratch, type Scratch } from '../helpers/scratch.js';
 
 type Answer = (request: { id: number; op: string; target?: number }, socket: Socket) => void;
@@ -57,6 +58,24 @@ describe('control client', () => {
       say(socket, { id, ok: false, error: op === 'flush' ? { code: 'NO_SPACE', message: 'full', hint: 'Make room.' } : { code: 'WHAT' } });
     await expect(client.request('flush', {})).rejects.toMatchObject({ code: 'NO_SPACE', message: 'full', hint: 'Make room.' });
     await expect(client.request('ping', {})).rejects.toMatchObject({ code: 'DAEMON', message: /ping: the ploopd gave no reason/ });
+  });
+
+  it('names the image and the way out where a worker can not', async () => {
+    const attachment = { folder: scratch.directory, directory: '/vz/web', live: true, state: 'running' } as Attachment;
+    const ask = (): Promise<unknown> => control(attachment, 'snapshot-prepare', {});
+    const refuse = (code: string, message: string): void => {
+      answer = ({ id }, socket) => say(socket, { id, ok: false, error: { code, message } });
+    };
+    refuse('BUSY', 'snapshot-prepare: a compact of this image is under way');
+    await expect(ask()).rejects.toMatchObject({
+      message: "/vz/web: snapshot can't begin while a compact is under way",
+      hint: expect.stringContaining('Wait') as string,
+      details: { underWay: 'compact' },
+    });
+    refuse('READ_ONLY', 'snapshot-prepare: the image is attached read-only');
+    await expect(ask()).rejects.toMatchObject({ message: '/vz/web is attached read-only: no snapshot now', hint: /mount it writable/ });
+    answer = (_, socket) => void socket.destroy();
+    await expect(ask()).rejects.toMatchObject({ code: 'DAEMON', message: /serves \/vz\/web ended/, hint: /Run the same command again/ });
   });
 
   it('hands on progress, which keeps a slow answer from timing out', async () => {
