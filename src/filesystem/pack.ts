@@ -114,7 +114,11 @@ function packFailure(mountPoint: string, error: unknown): unknown {
   }
   if (error.message.includes('EINVAL')) return new PloopError('INVALID_ARGUMENT', message, { details });
   if (error.message.includes('EROFS')) return new PloopError('READ_ONLY', message, { details });
-  if (error.message.includes('ENOSPC')) return new PloopError('NO_SPACE', message, { details });
+  if (error.message.includes('ENOSPC'))
+    return new PloopError('NO_SPACE', `cannot pack ${mountPoint}: nothing is free in its file system`, {
+      hint: 'Delete something in it first.',
+      details,
+    });
   if (/E(PERM|ACCES)\b/.test(error.message)) return new PloopError('NOT_PERMITTED', message, { hint: 'Run the command as root.', details });
   return error;
 }

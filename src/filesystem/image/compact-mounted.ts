@@ -56,7 +56,8 @@ export async function packStep(work: Work, mountPoint: string, type: FileSystemT
     return { stopped, movedBytes, trimmedBytes, gentlePauses: gentlePauses + again, expectedBytes: before.gainBytes };
   } catch (error) {
     // Nobody asked for it in so many words: the other steps are worth making all the same.
-    if (options.pack === true || !(error instanceof PloopError) || !['UNSUPPORTED', 'TOOL_FAILED'].includes(error.code)) throw error;
+    if (options.pack === true || !(error instanceof PloopError) || !['UNSUPPORTED', 'TOOL_FAILED', 'NO_SPACE'].includes(error.code))
+      throw error;
     return { skipped: error.message };
   }
 }

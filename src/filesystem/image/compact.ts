@@ -130,7 +130,7 @@ async function mountedSteps(work: Work): Promise<CompactStep[]> {
   if (options.trim === false && options.pack !== true) return none('not asked for');
   if (attachment !== null) {
     const mount = await writableMount(attachment);
-    return mount === null ? none('no file system is mounted from the device') : bothSteps(work, mount.mountPoint, mount.type);
+    return mount === null ? none(await whyNone(attachment)) : bothSteps(work, mount.mountPoint, mount.type);
   }
   const { runDir, signal } = options;
   return withAttached(
@@ -148,6 +148,11 @@ async function writableMount({ devno }: Attachment): Promise<{ mountPoint: strin
   const mounts = devno === null ? [] : await reachableMounts(devno);
   const mount = mounts.find((entry) => !entry.options.split(',').includes('ro'));
   return mount !== undefined && isFileSystemType(mount.type) ? { mountPoint: mount.mountPoint, type: mount.type } : null;
+}
+
+async function whyNone({ devno }: Attachment): Promise<string> {
+  const [mount] = devno === null ? [] : await reachableMounts(devno);
+  return mount === undefined ? 'no file system is mounted from the device' : `it is mounted read-only on ${mount.mountPoint}`;
 }
 
 async function bothSteps(work: Work, mountPoint: string, type: FileSystemType): Promise<CompactStep[]> {
