@@ -109,6 +109,17 @@ static int open_lower(struct pl_image *img, const char *id, bool may_seal,
 					ret, err);
 }
 
+void seal_below_top(struct pl_image *img)
+{
+	const struct pl_image_layer *top =
+		descriptor_layer(&img->desc, img->desc.top);
+	struct pl_layer *ly;
+
+	if (*top->parent &&
+	    open_lower(img, top->parent, true, NULL, &ly, NULL) == 0)
+		pl_layer_abandon(ly);
+}
+
 /*
  * The layer that a chain shows. Only one that may change bypasses the page
  * cache: a snapshot's layer is for ever as it is, and others read it as well.

@@ -139,6 +139,13 @@ int chain_maintain(struct pl_image *img, struct pl_chain *live,
 		   const struct pl_image_work *work, chain_work_fn *fn,
 		   void *ret, struct pl_err *err);
 
+/*
+ * Seals what a crash in a snapshot left unsealed below the top, as opening its
+ * chain for writing does: for those who leave the branch without that. When it
+ * fails the layer stays as it is, which can be read.
+ */
+void seal_below_top(struct pl_image *img);
+
 /* ---- check.c ---- */
 
 struct checkup {

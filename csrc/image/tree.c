@@ -26,6 +26,7 @@ int pl_image_switch(struct pl_image *img, const char *key, struct pl_err *err)
 		rc = pl_image_find(img, key, &snap, err);
 	if (rc < 0)
 		return rc;
+	seal_below_top(img);
 	layer.size = descriptor_layer(&img->desc, snap->layer)->size;
 	memcpy(layer.parent, snap->layer, sizeof(layer.parent));
 	rc = layer_file_create(img, layer.parent, layer.size, layer.id, err);

@@ -123,6 +123,24 @@ pl_test("and sealed by the next writer before it writes (FMT-117)")
 	scene_fini(&sc);
 }
 
+pl_test("and by one who leaves its branch and writes elsewhere (FMT-117)")
+{
+	struct pl_check_result res;
+	char id[PL_ID_LEN + 1];
+
+	require(half_snapshot(id));
+	is_int(pl_image_check(sc.dir, scene_note, NULL, &res, &sc.err), 0);
+	is_int(res.unclean, 1);
+	require(scene_open(&sc, false));
+	is_int(pl_image_switch(sc.img, "s", &sc.err), 0);
+	pl_image_close(sc.img);
+	sc.img = NULL;
+	is_int(pl_image_check(sc.dir, scene_note, NULL, &res, &sc.err), 0);
+	is_int(res.unclean, 0);
+	is_int(res.findings, 0);
+	scene_fini(&sc);
+}
+
 pl_test("the descriptor is replaced by a rename, never written to (FMT-110)")
 {
 	char id[PL_ID_LEN + 1], before[1000] = "";
