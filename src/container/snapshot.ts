@@ -20,6 +20,8 @@ import { snapshotContainerImage } from './storage.js';
 export interface SnapshotContainerOptions extends VzRootOptions {
   name?: string | undefined;
   description?: string | undefined;
+  /** Told of what the snapshot does not hold, and of temporary snapshots that were deleted. */
+  onNote?: ((text: string) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 

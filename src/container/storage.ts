@@ -11,7 +11,7 @@ import type { ViaChoice } from '../attach/via.js';
 import { PloopError } from '../errors.js';
 import { unmountAndDetach } from '../filesystem/image/detach.js';
 import { mountImage } from '../filesystem/image/mount.js';
-import { consistentSnapshot, type ConsistentSnapshot } from '../filesystem/image/snapshot.js';
+import { consistentSnapshot, type ConsistentSnapshot, type ConsistentSnapshotOptions } from '../filesystem/image/snapshot.js';
 import { clearAbandoned } from '../filesystem/image/temporary.js';
 import { unmountImage } from '../filesystem/image/unmount.js';
 import { imageFromTemplate } from '../template/image.js';
@@ -88,10 +88,10 @@ async function exists(path: string): Promise<boolean> {
 
 export async function snapshotContainerImage(
   paths: ContainerPaths,
-  options: { name?: string | undefined; description?: string | undefined; signal?: AbortSignal | undefined },
+  options: Omit<ConsistentSnapshotOptions, 'runDir' | 'holder'>,
 ): Promise<ConsistentSnapshot> {
-  const { name, description, signal } = options;
-  return consistentSnapshot(paths.imageDir, { runDir: paths.roots.runDir, name, description, signal });
+  const { name, description, signal, onNote } = options;
+  return consistentSnapshot(paths.imageDir, { runDir: paths.roots.runDir, name, description, signal, onNote });
 }
 
 /** Before the directory is removed: nothing of the image may be attached. What a killed command left attached is detached. */

@@ -2,9 +2,10 @@
 // The keeper killed, alone or with its worker: nothing that was flushed is lost, and the next command cleans up or explains.
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { run } from '../../src/exec/run.js';
+import { type ConsistentSnapshot, consistentSnapshot } from '../../src/filesystem/image/snapshot.js';
 import { native } from '../../src/native/index.js';
 import { endPloopd } from '../helpers/end-ploopd.js';
 import { lacks } from '../helpers/require.js';
@@ -53,6 +54,22 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('a keeper that is killed'
     await run('umount', [mountPoint]);
     await again.detach();
     expect((await native.check(image.dir)).findings).toEqual([]);
+  });
+
+  it('with its worker: a snapshot says that the file system was not frozen', async () => {
+    await run('mount', [image.device, mountPoint]);
+    await writeFile(join(mountPoint, 'flushed'), 'kept', { flush: true });
+    await killBoth();
+    const notes: string[] = [];
+    const { runDir } = scratch;
+    // The kernel may still be ending what the dead had open: BUSY until then.
+    const take = (): Promise<ConsistentSnapshot> => consistentSnapshot(image.dir, { runDir, onNote: (note) => notes.push(note) });
+    expect(await vi.waitFor(take, { timeout: 10_000 })).toMatchObject({ live: false, frozenMs: null });
+    expect(notes).toEqual([expect.stringMatching(/was killed under a mounted file system, which was not frozen.*ploop umount/) as string]);
+    await run('umount', [mountPoint]);
+    await take();
+    expect(notes).toHaveLength(1);
+    await image.detach();
   });
 
   it('with its worker: detach removes the device and the folder', async () => {

@@ -26,7 +26,12 @@ export const snapshotCommand: Command = {
   async run(ctx, args, options) {
     const ctid = ctidOf(args);
     const names = { name: textOf(options, 'name'), description: textOf(options, 'description') };
-    const { times: _, ...taken } = await snapshotContainer(ctid, { ...rootsOf(options), ...names, signal: ctx.signal });
+    const { times: _, ...taken } = await snapshotContainer(ctid, {
+      ...rootsOf(options),
+      ...names,
+      onNote: (note) => ctx.note(note),
+      signal: ctx.signal,
+    });
     ctx.result({ ctid, ...taken }, `Snapshot ${taken.id} taken`);
   },
 };

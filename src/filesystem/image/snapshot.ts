@@ -2,6 +2,7 @@
 // A snapshot whose file system is as after a clean sync: a mounted one is frozen while it is taken, and thawed whatever happens.
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { findAttachment } from '../../attach/attachments.js';
 import { reachableMounts } from '../../attach/mounts.js';
 import { takeSnapshot, type TakenSnapshot, type TakeSnapshotOptions } from '../../attach/operations.js';
 import { PloopError } from '../../errors.js';
@@ -30,8 +31,20 @@ export async function consistentSnapshot(dir: string, given: ConsistentSnapshotO
       },
     });
   const taken = await inTurn(take, options.signal);
+  if (!taken.live) await tellOfDead(dir, given);
   await collectTemporary(dir, { runDir: options.runDir, signal: options.signal, onNote });
   return { ...taken, frozenMs };
+}
+
+/** A file system whose device nobody serves any more can't be frozen. */
+async function tellOfDead(dir: string, { runDir, onNote }: ConsistentSnapshotOptions): Promise<void> {
+  const attachment = await findAttachment(dir, { runDir });
+  if (attachment === null || attachment.live || attachment.devno === null) return;
+  if ((await reachableMounts(attachment.devno)).length === 0) return;
+  onNote?.(
+    `${dir}: its ploopd was killed under a mounted file system, which was not frozen: the snapshot holds what was flushed before. ` +
+      `To go on: ploop umount ${dir}, then mount it again`,
+  );
 }
 
 /** What another command does for a moment is waited for, such as its own snapshot; a compaction, say, is not. */
