@@ -109,15 +109,19 @@ static int open_lower(struct pl_image *img, const char *id, bool may_seal,
 					ret, err);
 }
 
-void seal_below_top(struct pl_image *img)
+int seal_below_top(struct pl_image *img, struct pl_err *err)
 {
 	const struct pl_image_layer *top =
 		descriptor_layer(&img->desc, img->desc.top);
 	struct pl_layer *ly;
+	int rc;
 
-	if (*top->parent &&
-	    open_lower(img, top->parent, true, NULL, &ly, NULL) == 0)
+	if (!*top->parent)
+		return 0;
+	rc = open_lower(img, top->parent, true, NULL, &ly, err);
+	if (rc == 0)
 		pl_layer_abandon(ly);
+	return rc == -EUCLEAN ? 0 : rc;
 }
 
 /*

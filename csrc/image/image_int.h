@@ -141,10 +141,10 @@ int chain_maintain(struct pl_image *img, struct pl_chain *live,
 
 /*
  * Seals what a crash in a snapshot left unsealed below the top, as opening its
- * chain for writing does: for those who leave the branch without that. When it
- * fails the layer stays as it is, which can be read.
+ * chain for writing does: for those who leave the branch without that. One that
+ * is damaged stays as it is: leaving it must be possible.
  */
-void seal_below_top(struct pl_image *img);
+int seal_below_top(struct pl_image *img, struct pl_err *err);
 
 /* ---- check.c ---- */
 

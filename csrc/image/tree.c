@@ -24,9 +24,10 @@ int pl_image_switch(struct pl_image *img, const char *key, struct pl_err *err)
 
 	if (rc == 0)
 		rc = pl_image_find(img, key, &snap, err);
+	if (rc == 0)
+		rc = seal_below_top(img, err);
 	if (rc < 0)
 		return rc;
-	seal_below_top(img);
 	layer.size = descriptor_layer(&img->desc, snap->layer)->size;
 	memcpy(layer.parent, snap->layer, sizeof(layer.parent));
 	rc = layer_file_create(img, layer.parent, layer.size, layer.id, err);
