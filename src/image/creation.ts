@@ -2,7 +2,7 @@
 // The directory of an image that is being made. Until it is complete it holds a note of who makes it, so that what a killed
 // command left does not stand in the way of the next one, and never looks like an image that somebody wants.
 
-import { mkdir, readdir, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
@@ -11,6 +11,8 @@ import { bootId, startTicksOf } from '../exec/start-ticks.js';
 import { native } from '../native/index.js';
 
 const NOTE = 'creating';
+/** A note that is being written. */
+const DRAFT = /^creating\.\d+$/;
 
 interface Note {
   host: string;
@@ -25,8 +27,11 @@ interface Note {
 export async function withCreation<T>(dir: string, work: (path: string) => Promise<T>): Promise<T> {
   const path = resolve(dir);
   const made = await makeDirectory(path);
+  await placeNote(path, made).catch(async (error: unknown) => {
+    if (made) await rmdir(path).catch(() => undefined);
+    throw error;
+  });
   try {
-    await writeFile(join(path, NOTE), JSON.stringify(await ownNote(made)), { flag: 'wx', mode: 0o600 });
     const result = await work(path);
     await rm(join(path, NOTE));
     return result;
@@ -45,7 +50,13 @@ export async function isLeftover(dir: string): Promise<boolean> {
 
 /** Only what an image consists of: a directory that holds other things keeps them. */
 export async function removeFiles(path: string): Promise<void> {
+  await removeDrafts(path);
   for (const name of ['image.json', 'image.json.new', 'layers', 'lock', NOTE]) await rm(join(path, name), { recursive: true, force: true });
+}
+
+async function removeDrafts(path: string): Promise<void> {
+  const names = await readdir(path).catch(() => []);
+  for (const name of names.filter((one) => DRAFT.test(one))) await rm(join(path, name), { force: true });
 }
 
 export function isInUse(path: string): Promise<boolean> {
@@ -57,12 +68,28 @@ async function removeAll(path: string, made: boolean): Promise<void> {
   if (made) await rmdir(path).catch(() => undefined);
 }
 
+/** Written elsewhere and linked: a note is there whole or not at all, and its writer is never taken for dead. */
+async function placeNote(path: string, made: boolean): Promise<void> {
+  const draft = join(path, `${NOTE}.${process.pid}`);
+  try {
+    await writeFile(draft, JSON.stringify(await ownNote(made)), { mode: 0o600 });
+    await link(draft, join(path, NOTE));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // Another one was faster, and may have taken the draft for a leftover.
+    if (code !== 'EEXIST' && code !== 'ENOENT') throw mkdirFailure(path, error as NodeJS.ErrnoException);
+    throw new PloopError('BUSY', `an image is being made in ${path} by another command`, { hint: 'Wait until that has ended.' });
+  } finally {
+    await rm(draft, { force: true });
+  }
+}
+
 async function ownNote(made: boolean): Promise<Note> {
   const startTicks = (await startTicksOf(process.pid)) ?? '';
   return { host: hostname(), boot: await bootId(), pid: process.pid, startTicks, made };
 }
 
-/** null: there is none. One that is not whole was being written when its writer died. */
+/** null: there is none. One that is not whole is of a host that lost power. */
 async function readNote(path: string): Promise<Note | null> {
   const text = await readFile(join(path, NOTE), 'utf8').catch(() => null);
   if (text === null) return null;
@@ -91,8 +118,11 @@ async function makeDirectory(path: string): Promise<boolean> {
   if (!existing.isDirectory()) throw new PloopError('EXISTS', `${path} exists and is not a directory`);
   const note = await readNote(path);
   if (note !== null) return takeOver(path, note);
-  const names = await readdir(path);
-  if (names.length === 0) return false;
+  const names = (await readdir(path)).filter((name) => !DRAFT.test(name));
+  if (names.length === 0) {
+    await removeDrafts(path);
+    return false;
+  }
   const what = names.includes('image.json') ? 'holds an image already' : `exists and is not empty (it holds ${names[0] ?? ''})`;
   throw new PloopError('EXISTS', `${path} ${what}`, { hint: 'Choose another directory, or remove this one first.' });
 }

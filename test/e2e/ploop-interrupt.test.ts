@@ -75,19 +75,25 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('a create that was killed
     expect(await left()).toEqual({ attachments: [], mounts: [] });
   });
 
+  it('does not stand in the way when it died before it had said who it was', async () => {
+    const dir = scratch.path('image');
+    await mkdir(dir);
+    await writeFile(`${dir}/creating.4711`, '{"host":');
+    expect(await ploop('create', dir, '--size', '1G', '--fs', 'none')).toMatchObject({ status: 0 });
+    expect((await readdir(dir)).sort()).toEqual(['image.json', 'layers', 'lock']);
+  });
+
   it('is not taken for dead while it is at work', async () => {
     const dir = scratch.path('image');
     const { child, ended } = startCommand('ploop', ['create', dir, '--size', '1G', '--from', source]);
     await expect.poll(() => existsSync(`${dir}/creating`), { interval: 5 }).toBe(true);
     // The command, not what serves its image: it stays at work as long as the other needs.
     child.kill('SIGSTOP');
-    expect(await ploop('create', dir, '--size', '1G')).toMatchObject({
-      status: 10,
-      stderr: expect.stringMatching(/is being made/) as string,
-    });
+    const second = await ploop('create', dir, '--size', '1G');
     child.kill('SIGTERM');
     child.kill('SIGCONT');
     await ended;
+    expect(second).toMatchObject({ status: 10, stderr: expect.stringMatching(/is being made/) as string });
   });
 });
 
