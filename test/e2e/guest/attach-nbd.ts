@@ -30,7 +30,7 @@ async function look() {
 
 /** The worker is killed while requests are in flight, and replaced by another program's. */
 async function deaths() {
-  const fio = startFio('/tmp/mnt', { sizeMib: 8 });
+  const fio = startFio('/tmp/mnt', { sizeMib: 16 });
   let underLoad = 0;
   const loaded = async (): Promise<void> => {
     await until(async () => fio.child.exitCode !== null || (await inflight(IMAGE)) > 4);
