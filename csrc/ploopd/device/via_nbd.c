@@ -42,6 +42,7 @@
 #define REPEAT_LIMITED_MS 5000u /* also src/attach/nbd-timer.ts */
 #define DEAD_S 60u /* for a new connection; then requests fail */
 #define RENEW_MS 10000u /* for the kernel to see that one is dead */
+#define SETTLE_MS 20u /* for it to have done with the old one */
 #define SOCKET_ROOM (2 << 20) /* bytes that may be on their way */
 #define MAJOR_NBD 43
 
@@ -395,8 +396,15 @@ static int renew(struct pl_kept *kept)
 	if (kept->admin_fd < 0 || !index_of(kept->device, &index))
 		return -ENODEV;
 	pl_attachment_name(kept->att->id, name);
-	/* This is how the kernel knows that nothing more comes from there. */
+	/*
+	 * This is how the kernel knows that nothing more comes from there. Its
+	 * sender and its receiver both find out, and each declares dead what is
+	 * then in that place (Linux 6.12, recv_work): the second to come must
+	 * not find the new connection there. If it does, the worker asks for
+	 * one more (PL_EXIT_DROPPED).
+	 */
 	shutdown(kept->device_fd, SHUT_RDWR);
+	pl_sleep_ms(SETTLE_MS);
 	while ((rc = offer(kept, index, name)) == -EAGAIN && pl_now_ms() < end)
 		pl_sleep_ms(1);
 	if (rc == 0)

@@ -62,7 +62,7 @@ static void on_end(void *arg, enum pl_nbd_end how)
 		return;
 	pl_log("the kernel's NBD client has dropped its connection; the next "
 	       "worker gets another");
-	_exit(pl_code_exit(PL_E_INTERNAL));
+	_exit(PL_EXIT_DROPPED);
 }
 
 int pl_nbd_front_serve(struct pl_worker *w, void **ret, struct pl_err *err)

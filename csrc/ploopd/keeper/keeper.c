@@ -9,7 +9,7 @@
  *   restarting --ready--> running
  *   restarting --fifth death in ten seconds--> stopped --SIGUSR1--> restarting
  *   restarting --the same, and the device is gone--> (exit, folder removed)
- *   running    --worker exits PL_EXIT_REPLACED--> restarting
+ *   running    --worker exits PL_EXIT_REPLACED or _DROPPED--> restarting
  *   any        --SIGUSR2--> the same state in another keeper (handover.c)
  *   any        --worker exits 0--> (exit, folder removed)
  *
@@ -300,6 +300,7 @@ static bool reap(struct keeper *k, siginfo_t *how)
 static void on_worker_end(struct keeper *k)
 {
 	siginfo_t how = { 0 };
+	bool died;
 
 	if (!reap(k, &how))
 		return;
@@ -311,12 +312,14 @@ static void on_worker_end(struct keeper *k)
 		keeper_finish(k, 0);
 	k->replaced = how.si_code == CLD_EXITED &&
 		      how.si_status == PL_EXIT_REPLACED;
-	if (!k->replaced)
+	died = !k->replaced && !(how.si_code == CLD_EXITED &&
+				 how.si_status == PL_EXIT_DROPPED);
+	if (died)
 		describe_death(k, &how);
 	k->st.worker = 0;
 	if (!k->was_ready)
 		return; /* it never worked: the launcher knows why */
-	k->st.restarts += !k->replaced;
+	k->st.restarts += died;
 	keeper_save(k, "restarting");
 }
 

@@ -48,6 +48,8 @@ struct pl_worker {
 
 /* Exit status: the next worker is wanted; nothing has gone wrong. */
 #define PL_EXIT_REPLACED 90
+/* So it is, and the device needs a new connection first (via.h, renew). */
+#define PL_EXIT_DROPPED 91
 
 /* In a fork of the keeper, with the descriptors of fds.h; the exit status. */
 int pl_worker_main(const struct pl_attachment *att);

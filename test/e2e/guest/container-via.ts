@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // In the guest: the life of a container whose disk comes through the kernel's NBD client or ublk, with its worker killed in the
 // middle of it.
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 
 import { createContainer } from '../../../src/container/create.js';
 import { destroyContainer } from '../../../src/container/destroy.js';
@@ -22,6 +23,8 @@ export interface LifeOutcome {
   grown: string;
   killedUnderWrites: boolean;
   restarts: number;
+  /** What the log says of the deaths of workers. */
+  deaths: string[];
   /** What the container had written around the death of the worker is what it reads. */
   sums: boolean;
   snapshots: (string | null)[];
@@ -52,7 +55,8 @@ export async function lifeThrough(ctid: string, via: ViaChoice, roots: Roots): P
   const killedUnderWrites = !ended;
   await inside('touch /root/stop');
   const sum = await writing;
-  const { restarts } = await attachment(imageDir);
+  const { restarts, folder } = await attachment(imageDir);
+  const deaths = (await readFile(join(folder, 'log'), 'utf8')).match(/worker \d+ (was killed|ended|died).*/g) ?? [];
   await inside('sync');
   await writeFile('/proc/sys/vm/drop_caches', '3');
   const sums = sum === (await inside('cat /root/[1-6] | md5sum'));
@@ -67,6 +71,7 @@ export async function lifeThrough(ctid: string, via: ViaChoice, roots: Roots): P
     grown,
     killedUnderWrites,
     restarts,
+    deaths,
     sums,
     snapshots,
     stopped: wasRunning,
