@@ -10,8 +10,8 @@ describe.skipIf(lacks('root', 'guest', 'crun', 'runc', 'busybox'))('on a host wi
   let outcome: GuestOutcome;
 
   beforeAll(async () => {
-    const stdout = await runInGuest('test/e2e/guest/real-root.ts', {
-      args: ['test/e2e/guest/containers.ts'],
+    const stdout = await runInGuest('test/e2e/guest/containers.ts', {
+      through: 'real-root.sh',
       modules: ['loop', 'ext4', 'fuse', 'nbd', 'ublk_drv'],
       timeoutMs: 500_000,
     });
@@ -29,7 +29,7 @@ describe.skipIf(lacks('root', 'guest', 'crun', 'runc', 'busybox'))('on a host wi
   });
 
   it('they live as well with --via nbd and --via ublk, while a worker dies and their disk grows', () => {
-    const deaths = [expect.stringContaining('SIGKILL') as string];
+    const deaths = [expect.stringContaining('signal 9 (KILL)') as string];
     const one = { killedUnderWrites: true, restarts: 1, deaths, sums: true, snapshots: ['one'], stopped: true, left: 0 };
     expect(outcome.through).toEqual([
       { ...one, via: 'nbd', device: '/dev/nbd', grown: 'true' },
