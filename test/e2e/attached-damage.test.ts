@@ -5,21 +5,16 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { attachImage } from '../../src/attach/ploopd.js';
 import { run } from '../../src/exec/run.js';
 import { nativeFile } from '../../src/native/binding.js';
 import { ploop } from '../helpers/command.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
-let scratch: Scratch;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-});
-afterEach(() => scratch.clean());
+const scratch = scratchPerTest();
 
 describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4'))('an attached image with a damaged layer', () => {
   it('says in its log which file is damaged, where, and what to do, however often it is read', async () => {

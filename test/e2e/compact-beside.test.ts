@@ -5,27 +5,22 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { run } from '../../src/exec/run.js';
 import { ploop, startCommand } from '../helpers/command.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 
-let scratch: Scratch;
-beforeEach(async () => {
-  scratch = await makeScratch();
-});
-afterEach(() => scratch.clean());
+const scratch = scratchPerTest();
 
 describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop compact beside other commands', () => {
   it('refuses a second one, lets snapshots be taken, and gives way to an unmount', async () => {
     const dir = scratch.path('image');
-    const mountPoint = scratch.path('mnt');
+    const { mountPoint } = scratch;
     const notes = join(scratch.runDir, 'compacting');
-    await mkdir(mountPoint);
     await ploop('create', dir, '--size', '8G');
     await ploop('mount', dir, mountPoint);
     for (let at = 0; at < 60; at++) await writeFile(join(mountPoint, `f${at}`), Buffer.alloc(MIB, at + 1));

@@ -1,34 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compaction where a step cannot be made: nothing free inside, or mounted read-only. The others are made, and the reason is said.
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { run } from '../../src/exec/run.js';
 import type { CompactedImage } from '../../src/filesystem/image/compact.js';
 import { ploop } from '../helpers/command.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 
-let scratch: Scratch;
-beforeEach(async () => {
-  scratch = await makeScratch();
-});
-afterEach(() => scratch.clean());
+const scratch = scratchPerTest();
 
 describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop compact', () => {
   it('makes the other steps where the file system is full, and where it is mounted read-only', async () => {
     const dir = scratch.path('image');
-    const mountPoint = scratch.path('mnt');
+    const { mountPoint } = scratch;
     const steps = async (): Promise<CompactedImage['steps']> => {
       const outcome = await ploop('compact', dir, '--json');
       expect(outcome).toMatchObject({ status: 0 });
       return outcome.json<CompactedImage & Record<string, unknown>>().steps;
     };
-    await mkdir(mountPoint);
     await ploop('create', dir, '--size', '64M');
     await ploop('set', dir, '--discard', 'cluster');
     await ploop('mount', dir, mountPoint);

@@ -21,7 +21,7 @@ import { killWorkerOf } from './device.js';
 import { branchOff } from './waste.js';
 
 const MIB = 2 ** 20;
-const KILLS = Number(process.env['PLOOP_COMPACT_KILLS'] ?? 4);
+const KILLS = Number(process.env['PLOOP_COMPACT_KILLS'] ?? 3);
 const KINDS = [
   { blockSize: '64K', discard: 'block' },
   { blockSize: '4K', discard: 'cluster' },

@@ -4,7 +4,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { changeSettings } from '../../src/attach/settings.js';
 import { compactImage } from '../../src/filesystem/image/compact.js';
@@ -14,31 +14,21 @@ import { consistentSnapshot } from '../../src/filesystem/image/snapshot.js';
 import { measureSpace } from '../../src/filesystem/space/measure.js';
 import { ageFileSystem, fingerprints } from './aging.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 
-let scratch: Scratch;
-beforeEach(async () => {
-  scratch = await makeScratch();
-});
-afterEach(() => scratch.clean());
+const scratch = scratchPerTest();
 
 describe.skipIf(lacks('root', 'loop', 'fuse', 'ext4'))('packing above a snapshot', () => {
-  let image: string;
-  let mountPoint: string;
-
   const age = async (name: string, seed: number, percents: { fullPercent: number; finalPercent: number }): Promise<string[]> => {
-    const folder = join(mountPoint, name);
+    const folder = join(scratch.mountPoint, name);
     await mkdir(folder);
     return ageFileSystem(folder, { seed, generations: 3, ...percents });
   };
 
   it('empties clusters of the writable layer and leaves alone what the snapshot shows', async () => {
-    image = scratch.path('image');
-    mountPoint = scratch.path('mnt');
-    const { runDir } = scratch;
-    await mkdir(mountPoint);
+    const { image, mountPoint, runDir } = scratch;
     await newImage(image, { sizeBytes: 384 * MIB });
     await changeSettings(image, { discard: 'cluster', runDir });
     await mountImage(image, { mountPoint, runDir });

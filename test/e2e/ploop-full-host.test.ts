@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, open, rm, statfs, writeFile } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { listAttachments } from '../../src/attach/attachments.js';
 import { control } from '../../src/attach/control.js';
@@ -13,16 +13,11 @@ import { native } from '../../src/native/index.js';
 import { ploop } from '../helpers/command.js';
 import { withLoopDisk } from '../helpers/loop.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 
-let scratch: Scratch;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-});
-afterEach(() => scratch.clean());
+const scratch = scratchPerTest();
 
 /** A host file system of 24 MiB. */
 async function withSmallHost(work: (host: string) => Promise<void>): Promise<void> {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // --on-full pause, the default: writes that wait for room on the host, in sight of everybody, across a killed worker, until there is some.
 import { randomBytes } from 'node:crypto';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { rm, writeFile } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
 
 import { findAttachment, listAttachments, type Attachment } from '../../src/attach/attachments.js';
 import { control } from '../../src/attach/control.js';
@@ -13,17 +13,12 @@ import { native } from '../../src/native/index.js';
 import { ploop } from '../helpers/command.js';
 import { withLoopDisk } from '../helpers/loop.js';
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 
 const MIB = 2 ** 20;
 const PATIENCE = { timeout: 30_000 };
 
-let scratch: Scratch;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-});
-afterEach(() => scratch.clean());
+const scratch = scratchPerTest();
 
 interface Full {
   dir: string;
@@ -63,7 +58,6 @@ async function withFullHost(work: (full: Full) => Promise<void>, how: { mounted:
 }
 
 async function mounted(dir: string): Promise<string> {
-  await mkdir(scratch.path('mnt'));
   await ploop('mount', dir, scratch.path('mnt'));
   return scratch.path('mnt/file');
 }

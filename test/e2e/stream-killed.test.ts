@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A few kills of senders and receivers; `npm run test:kill:stream` makes 200.
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { lacks } from '../helpers/require.js';
-import { makeScratch, type Scratch } from '../helpers/scratch.js';
+import { scratchPerTest } from '../helpers/scratch-per-test.js';
 import { randomNumbers } from '../helpers/random.js';
 import { killTransfers } from '../kill/stream.js';
 
-let scratch: Scratch;
-
-beforeEach(async () => {
-  scratch = await makeScratch();
-});
-afterEach(() => scratch.clean());
+const scratch = scratchPerTest();
 
 describe.skipIf(lacks('root', 'fuse', 'loop'))('a transfer whose sides are killed', () => {
   it('leaves what was there, and completes when it is gone on with', async () => {

@@ -39,7 +39,8 @@ export async function runInGuest(script: string, options: GuestOptions): Promise
   await mkdir(cache, { recursive: true });
   if (!existsSync(join(kernel, '.done'))) await run(join(SCRIPTS, 'fetch.sh'), [cache, SUITE, FLAVOUR], { timeoutMs: 400_000 });
   const seconds = String(Math.ceil(options.timeoutMs / 1000));
-  const guest = ['-k', kernel, '-t', seconds, '-m', options.modules.join(','), '--'];
+  // One processor: it has one thread anyway (guest.sh), and is an eighth quicker.
+  const guest = ['-k', kernel, '-c', '1', '-t', seconds, '-m', options.modules.join(','), '--'];
   const through = options.through === undefined ? [] : [join(SCRIPTS, options.through)];
   const node = [process.execPath, await bundle(script)];
   return (await run(join(SCRIPTS, 'guest.sh'), [...guest, ...through, ...node], { timeoutMs: options.timeoutMs + 60_000 })).stdout;

@@ -95,7 +95,10 @@ bool model_init(struct model *m, struct pl_dir *dir, uint32_t block_size,
 	m->max_snap = MODEL_SNAPSHOTS;
 	m->seed = seed * 2654435761u + 88172645463325252ull;
 	m->next_value = 1;
-	m->s = model_alloc(MODEL_MAX_SECTORS, sizeof(*m->s));
+	/* Loops start thousands of these: no more memory than they use. */
+	m->most = m->sectors * 4 < MODEL_MAX_SECTORS ? m->sectors * 4 :
+						       MODEL_MAX_SECTORS;
+	m->s = model_alloc(m->most, sizeof(*m->s));
 	model_settle(m);
 	if (pl_image_create(dir, &p, &err) < 0)
 		return model_trouble(m, "create: %s", err.msg);

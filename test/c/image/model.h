@@ -45,7 +45,7 @@ struct model {
 	struct pl_image *img;
 	struct pl_chain *ch;
 	struct model_sector *s;
-	uint64_t sectors;
+	uint64_t sectors, most; /* most: it does not grow beyond */
 	uint32_t block_size, next_value;
 	struct model_snapshot snap[MODEL_SNAPSHOTS];
 	unsigned n_snap, max_snap;

@@ -206,7 +206,7 @@ bool op_grow(struct model *m)
 	uint64_t more = (1 + model_random(m, 40)) * m->block_size / 512;
 	struct pl_err err;
 
-	if (m->sectors + more > MODEL_MAX_SECTORS)
+	if (m->sectors + more > m->most)
 		return true;
 	m->busy = MODEL_GROW;
 	m->resized = m->sectors + more;
