@@ -27,13 +27,14 @@
 #define LOAD_WATCH_NS 2000000u
 #define LOAD_PIECE_NS 500000u
 #define LOAD_BREATH_MAX_NS 20000000u
+#define LOAD_ANSWERS_MAX_NS 1000000000u
 /* Others who made no request for so long do not use the device. */
 #define LOAD_OTHERS_NS 100000000u
 
 /* What the device was asked for. */
 struct load_demand {
 	uint64_t requests; /* reads, writes and flushes; not discards */
-	uint64_t inflight; /* of those, not answered yet */
+	uint64_t inflight; /* not answered yet; discards as well */
 	uint64_t flushes, flush_ns;
 };
 
@@ -136,6 +137,18 @@ static inline void load_await_still(struct load *l)
 		load_sleep(PL_STILL_LOOK_US * 1000);
 		now = load_demand(l);
 	}
+}
+
+/*
+ * Some work only asks for requests. Until the device owes no more of them than
+ * it did before.
+ */
+static inline void load_await_answers(const struct load *l, uint64_t inflight)
+{
+	uint64_t end = load_now_ns() + LOAD_ANSWERS_MAX_NS;
+
+	while (load_demand(l).inflight > inflight && load_now_ns() < end)
+		load_sleep(PL_STILL_LOOK_US * 1000);
 }
 
 /*

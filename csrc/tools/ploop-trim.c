@@ -49,15 +49,16 @@
 #define PROGRESS_NS 500000000u
 
 #define XFS_MAGIC 0x58465342
-/* xfs discards the whole free extent that a range touches: small ranges only
- * repeat that. */
-#define XFS_RANGE (1024 * MIB)
+/* xfs discarded the whole free extent that a range touches, before Linux 6.7 or
+ * so: small ranges only repeat that. It says how much it was. */
+#define WHOLE_RANGE (1024 * MIB)
 
 struct trim {
 	int fd;
 	uint64_t size, min_length, range;
 	bool inside; /* a range of this pass was in the file system */
-	bool whole_extents; /* xfs: a range is no bound */
+	bool xfs;
+	bool whole_extents; /* an xfs to which a range is no bound */
 	bool named; /* ranges come from stdin */
 	struct load load;
 	uint64_t end_ns, told_ns; /* end: 0 = none */
@@ -75,10 +76,10 @@ static uint64_t now_ns(void)
 
 static void adapt(struct trim *t, uint64_t took_ns)
 {
-	if (t->whole_extents)
-		return;
 	bool slow = t->load.slow.more > 0;
 
+	if (t->whole_extents)
+		return;
 	/* Between the requests of others there is less time. */
 	if (load_others(&t->load))
 		took_ns *= 2;
@@ -110,7 +111,7 @@ static void prime(struct trim *t)
 				  .len = 65536,
 				  .minlen = 2 * LONG_EXTENT };
 
-	if (!t->whole_extents)
+	if (!t->xfs)
 		(void)ioctl(t->fd, FITRIM, &r);
 }
 
@@ -121,7 +122,7 @@ static int trim_range(struct trim *t, uint64_t start, uint64_t len,
 	struct fstrim_range r = { .start = start,
 				  .len = len,
 				  .minlen = min_length };
-	uint64_t began, took;
+	uint64_t began, took, inflight = load_demand(&t->load).inflight;
 
 	prime(t);
 	began = now_ns();
@@ -130,9 +131,15 @@ static int trim_range(struct trim *t, uint64_t start, uint64_t len,
 		/* Behind the end of the file system. */
 		return errno == EINVAL && !t->inside ? 0 : -errno;
 	t->inside = true;
+	if (t->xfs) /* does not wait for its discards (Linux 6.7) */
+		load_await_answers(&t->load, inflight);
 	took = now_ns() - began;
 	t->calls++;
 	t->trimmed += r.len < len ? r.len : len;
+	if (t->xfs && r.len > len && !t->whole_extents) {
+		t->whole_extents = true;
+		t->range = WHOLE_RANGE;
+	}
 	if (took > t->longest_ns)
 		t->longest_ns = took;
 	adapt(t, took);
@@ -192,6 +199,18 @@ static int trim_named(struct trim *t)
 	return rc;
 }
 
+/* xfs says how much it looked at (Linux 6.7). */
+static uint64_t trimmed(const struct trim *t)
+{
+	struct statfs fs;
+	uint64_t free;
+
+	if (!t->xfs || fstatfs(t->fd, &fs) < 0)
+		return t->trimmed;
+	free = (uint64_t)fs.f_bfree * (uint64_t)fs.f_bsize;
+	return t->trimmed < free ? t->trimmed : free;
+}
+
 static int fail(int error, const char *path)
 {
 	const char *name = strerrorname_np(error);
@@ -213,11 +232,12 @@ static int run(struct trim *t, const char *path)
 	/* f_blocks leaves metadata out, so the end is somewhere below this. */
 	t->size = ((uint64_t)fs.f_blocks + fs.f_blocks / 8 + 65536) *
 		  (uint64_t)fs.f_bsize;
-	t->whole_extents = fs.f_type == XFS_MAGIC;
-	t->range = t->whole_extents ? XFS_RANGE : RANGE_START;
+	t->xfs = fs.f_type == XFS_MAGIC;
+	t->range = RANGE_START;
 	load_open(&t->load, st.st_dev, t->load.busy_percent);
 	rc = t->named ? trim_named(t) : trim(t);
 	load_close(&t->load);
+	t->trimmed = trimmed(t);
 	close(t->fd);
 	if (rc < 0)
 		return fail(-rc, path);

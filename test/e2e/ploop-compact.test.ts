@@ -2,6 +2,7 @@
 // ploop compact, step by step: what each gives back, what is left out and why, and that the files stay as they are.
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
+import { release } from 'node:os';
 import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
@@ -68,6 +69,20 @@ describe.skipIf(lacks('root', 'fuse', 'loop', 'ext4'))('ploop compact', () => {
     await ploop('attach', dir);
     const { attachments } = (await ploop('list', '--json')).json<{ attachments: { device: string }[] }>();
     await run('e2fsck', ['-f', '-n', attachments[0]?.device ?? '']);
+  });
+
+  it.skipIf(lacks('xfs'))('trims a mounted xfs in short calls, and ends when the host has its room back', async () => {
+    await ploop('create', dir, '--size', '2G', '--fs', 'xfs');
+    await ploop('mount', dir, mountPoint);
+    await writeAndDelete(mountPoint, { files: 30, bytes: () => 16 * MIB, stays: (at) => at % 3 === 0 });
+    const { steps, hostBytesBefore, hostBytesAfter } = await compact('--no-relocate');
+    expect(hostBytesBefore - hostBytesAfter).toBeGreaterThan(19.5 * 16 * MIB);
+    expect(steps[0]).toMatchObject({ step: 'trim', skipped: null, stopped: 'done' });
+    // Of 64 MiB at most, where the kernel keeps to the range (Linux 6.7).
+    const [major = 0, minor = 0] = release().split('.').map(Number);
+    expect(steps[0]?.calls).toBeGreaterThan(major * 100 + minor >= 607 ? 32 : 1);
+    expect(steps[0]?.trimmedBytes).toBeLessThan(2048 * MIB - 10 * 16 * MIB);
+    expect((await compact('--no-relocate')).hostBytesBefore).toBeGreaterThan(hostBytesAfter - MIB);
   });
 
   it('shortens the file of a detached image, and says what it left out', async () => {
