@@ -15,6 +15,9 @@ export interface Committer {
   kill(): Promise<void>;
 }
 
+/** Later ones are short: who commits for minutes is not to fill the disk. */
+const LONG_ROWS = 5000;
+
 export function startCommitter(database: string): Committer {
   const child: ChildProcessWithoutNullStreams = spawn('sqlite3', ['-batch', database]);
   const state = { acknowledged: 0, complaints: '' };
@@ -23,7 +26,8 @@ export function startCommitter(database: string): Committer {
   child.stderr.setEncoding('utf8').on('data', (text: string) => (state.complaints += text));
   const commit = (): void => {
     const row = state.acknowledged + 1;
-    child.stdin.write(`INSERT INTO rows VALUES (${row}, hex(randomblob(2000)));\nSELECT ${row};\n`);
+    const bytes = row <= LONG_ROWS ? 2000 : 100;
+    child.stdin.write(`INSERT INTO rows VALUES (${row}, hex(randomblob(${bytes})));\nSELECT ${row};\n`);
   };
   createInterface({ input: child.stdout }).on('line', (line) => {
     if (Number(line) !== state.acknowledged + 1) return;
