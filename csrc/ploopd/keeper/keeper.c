@@ -312,8 +312,8 @@ static void on_worker_end(struct keeper *k)
 		keeper_finish(k, 0);
 	k->replaced = how.si_code == CLD_EXITED &&
 		      how.si_status == PL_EXIT_REPLACED;
-	died = !k->replaced && !(how.si_code == CLD_EXITED &&
-				 how.si_status == PL_EXIT_DROPPED);
+	died = !k->replaced &&
+	       !(how.si_code == CLD_EXITED && how.si_status == PL_EXIT_DROPPED);
 	if (died)
 		describe_death(k, &how);
 	k->st.worker = 0;
