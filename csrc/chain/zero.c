@@ -50,28 +50,12 @@ int punch_blocks(struct pl_chain *ch, uint64_t where, uint64_t mask)
 	return clear_runs(ch, where, mask, pl_store_punch);
 }
 
-/* Zeros that keep their host space; what has none already stays without. */
-static int clear_data(struct pl_store *st, uint64_t off, uint64_t len)
-{
-	uint64_t end = off + len, start, stop;
-	int rc = 0;
-
-	for (; rc == 0 && off < end; off = stop) {
-		rc = pl_store_seek_data(st, off, &start, &stop);
-		if (rc < 0 || start >= end)
-			return rc;
-		stop = stop < end ? stop : end;
-		rc = pl_store_clear(st, start, stop - start);
-	}
-	return rc;
-}
-
 /* Of a cluster that stays: zeros, with or without host space. */
 static int clear_blocks(struct pl_chain *ch, uint64_t where, uint64_t mask)
 {
 	return clear_runs(ch, where, mask,
 			  ch->discard == PL_DISCARD_BLOCK ? pl_store_punch :
-							    clear_data);
+							    pl_store_clear);
 }
 
 int give_up(struct pl_chain *ch, uint64_t cno, struct pl_entry e,

@@ -110,26 +110,6 @@ pl_test("by cluster: blocks are zeroed in place until none has data")
 	finish();
 }
 
-pl_test("by cluster: what takes no space on the host takes none when discarded again")
-{
-	char id[PL_ID_LEN + 1];
-	int64_t before;
-
-	require(begin("again", PL_DISCARD_CLUSTER));
-	is_int(pl_image_snapshot(img, ch, "one", NULL, NULL, id, &err), 0);
-	memset(buf, 'b', 4096);
-	is_int(pl_chain_write(ch, buf, 4096, 0), 0);
-	/* Zeros that hide what is below, and have never been written. */
-	is_int(pl_chain_discard(ch, 16 * 4096, 8 * 4096), 0);
-	is_int(pl_chain_write(ch, buf, 4096, 10 * 4096), 0);
-	before = host_bytes();
-	is_int(pl_chain_discard(ch, 16 * 4096, 8 * 4096), 0);
-	gave(before, 0);
-	ok(reads(0, 4096, 'b') && reads(8 * 4096, 16 * 4096, 0) &&
-	   reads(24 * 4096, 4096, 'a'));
-	finish();
-}
-
 pl_test("off: nothing comes back, and all of it can be written again")
 {
 	int64_t before;
